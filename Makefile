@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# Every target is one script, callable without make as well. Variables given
+# on the command line reach the script through the environment.
+
+# "make run SHELL=1" must not make 1 the shell of the recipes.
+ifeq ($(origin SHELL),command line)
+override RUN_SHELL := $(SHELL)
+export RUN_SHELL
+endif
+override SHELL := /bin/bash
+
+BUILD ?= $(CURDIR)/build
+export BUILD
+
+.DEFAULT_GOAL := help
+.PHONY: help
+help: ## this list
+	@echo 'Restricted DMA windows for Linux guests. Targets:'
+	@echo
+	@awk -F ' *## ' '/^[a-z-]+:.*## / { sub(":.*", "", $$1); \
+		printf "  %-16s %s\n", $$1, $$2 } \
+		/^##   / { printf "  %-16s %s\n", "", substr($$0, 6) }' $(firstword $(MAKEFILE_LIST))
+	@echo
+	@echo 'Variables:'
+	@echo '  KERNEL=6.12      which kernel of kernels.conf'
+	@echo '  BUILD=dir        where everything generated goes (default: build)'
+	@echo '  JOBS=n           parallel compile jobs (default: all processors)'
+
+.PHONY: tree
+tree: ## prepare build/src/linux-KERNEL: hooks applied, overlay linked
+##   KDIR=dir or TARBALL=file: another source than the Debian package
+	@scripts/tree
+
+.PHONY: kernel
+kernel: ## build the guest kernel (FLAVOUR=base or debug) in build/kernel/
+	@scripts/kernel $(or $(FLAVOUR),base)
+
+.PHONY: run
+run: ## a guest whose backends see only their windows, and the proof
+##   SHELL=1: an interactive shell in such a guest; NET=1: dpdk-testpmd, too
+	@scripts/run
+
+.PHONY: check
+check: ## everything that is tested: lint, host tools, guests
+##   T=name: only this test; logs and KTAP are kept in build/check/
+	@scripts/check
+
+.PHONY: lint
+lint: ## static checks: checkpatch, sparse, W=1, dt-schema, series ...
+##   T="name ...": only these (scripts/lint --list); output in build/check/lint/
+	@scripts/lint $(T)
+
+.PHONY: series
+series: ## write the git am-able series to build/series/KERNEL/
+	@scripts/series
+
+.PHONY: series-check
+series-check: ## git am the series patch by patch, build after each (long)
+	@scripts/series-check
+
+.PHONY: install-into
+install-into: ## KDIR=dir: put hooks and overlay into your own kernel tree
+##   repeat it to update; FORCE=1 overwrites files edited since
+	@scripts/install-into install
+
+.PHONY: uninstall-from
+uninstall-from: ## KDIR=dir: take them out again
+	@scripts/install-into uninstall
+
+.PHONY: vhost
+vhost: ## build the host tools (vhost-user-guard)
+	@$(MAKE) --no-print-directory -C tools/vhost O=$(abspath $(BUILD))/vhost
+
+.PHONY: clean
+clean: ## remove what was built; sources and downloads stay
+	rm -rf $(addprefix $(BUILD)/,check guest initramfs kernel log run \
+		series series-check vhost)
+
+.PHONY: distclean
+distclean: clean ## remove sources, downloads and the compiler cache, too
+	rm -rf $(addprefix $(BUILD)/,apt ccache dl src .apt-updated)
+	-@rmdir $(BUILD) 2>/dev/null || :
