@@ -1,0 +1,470 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Restricted DMA windows: attaching devices to windows.
+ *
+ * From of_dma_configure_id(), at every probe, in two steps: before anything
+ * can return early, a device that names a region gets operations that refuse
+ * everything; only when all is well does it get those of its window. So
+ * whatever goes wrong, and whether or not the caller looks at the error, the
+ * device does no DMA outside its region (I2).
+ *
+ * A client (a device's tie to its window) is made at the first successful
+ * attach and lives until the device is released: mappings may outlive the
+ * driver that made them.
+ */
+
+#define pr_fmt(fmt) "dma-window: " fmt
+
+#include <linux/device.h>
+#include <linux/dma-window.h>
+#include <linux/hashtable.h>
+#include <linux/iommu.h>
+#include <linux/set_memory.h>
+#include <linux/slab.h>
+#include <linux/swiotlb.h>
+
+#include "window.h"
+
+/* Protects dma_window_list and writes to the client table. */
+DEFINE_MUTEX(dma_window_mutex);
+LIST_HEAD(dma_window_list);
+
+DEFINE_STATIC_KEY_FALSE(dma_window_key);
+EXPORT_SYMBOL_GPL(dma_window_key);
+
+/* Clients by device. Read under RCU on every DMA-API call. */
+static DEFINE_HASHTABLE(clients, 6);
+
+/**
+ * dma_window_client_of() - the window of a device
+ * @dev: the device
+ *
+ * Context: any. What it returns stays until @dev is released, or is configured
+ * for another window, or none, while nothing of it is mapped.
+ *
+ * Return: its client, or NULL if it has no window.
+ */
+struct dma_window_client *dma_window_client_of(struct device *dev)
+{
+	struct dma_window_client *client;
+
+	rcu_read_lock();
+	hash_for_each_possible_rcu(clients, client, node, (unsigned long)dev) {
+		if (client->dev == dev) {
+			rcu_read_unlock();
+			return client;
+		}
+	}
+	rcu_read_unlock();
+	return NULL;
+}
+
+/**
+ * dma_window_client_names() - visit the devices of a window
+ * @win: the window
+ * @show: called with @arg and each device's name
+ * @arg: passed on
+ *
+ * Context: may sleep. Takes dma_window_mutex.
+ */
+void dma_window_client_names(struct dma_window *win,
+			     void (*show)(void *arg, const char *name),
+			     void *arg)
+{
+	struct dma_window_client *client;
+	int bkt;
+
+	mutex_lock(&dma_window_mutex);
+	hash_for_each(clients, bkt, client, node)
+		if (client->win == win)
+			show(arg, dev_name(client->dev));
+	mutex_unlock(&dma_window_mutex);
+}
+
+bool __dma_window_attached(const struct device *dev)
+{
+	return dev && (dev->dma_ops == &dma_window_ops ||
+		       dev->dma_ops == &dma_window_deny_ops);
+}
+
+static bool on_mainline_pool(const struct device *dev)
+{
+#ifdef CONFIG_DMA_RESTRICTED_POOL
+	return dev->dma_io_tlb_mem && dev->dma_io_tlb_mem->for_alloc;
+#else
+	return false;
+#endif
+}
+
+bool __dma_window_confined(const struct device *dev)
+{
+	return __dma_window_attached(dev) || (dev && on_mainline_pool(dev));
+}
+EXPORT_SYMBOL_GPL(__dma_window_confined);
+
+unsigned int __dma_window_max_sectors(struct device *dev, unsigned int limit)
+{
+	struct dma_window_client *client;
+
+	if (dev->dma_ops != &dma_window_ops)
+		return limit;
+	client = dma_window_client_of(dev);
+	if (!client)
+		return limit;
+	return min_t(u64, limit, dma_window_max_request(client->win) >> 9);
+}
+EXPORT_SYMBOL_GPL(__dma_window_max_sectors);
+
+/* dma-iommu looks at its own flag before it looks at a device's operations. */
+static void bypass_dma_iommu(struct device *dev, bool bypass)
+{
+#ifdef CONFIG_IOMMU_DMA
+	struct iommu_domain *domain = iommu_get_domain_for_dev(dev);
+
+	dev->dma_iommu = !bypass && domain &&
+			 (domain->type & __IOMMU_DOMAIN_DMA_API);
+#endif
+}
+
+/* Readers, and whoever undoes a last mapping, are under the RCU read lock. */
+static void client_drop(struct dma_window_client *client)
+{
+	lockdep_assert_held(&dma_window_mutex);
+
+	hash_del_rcu(&client->node);
+	kfree_rcu(client, rcu);
+}
+
+static void deny(struct device *dev)
+{
+	bypass_dma_iommu(dev, true);
+	set_dma_ops(dev, &dma_window_deny_ops);
+}
+
+/**
+ * dma_window_of_begin() - before a device's DMA is configured
+ * @dev: the device
+ * @np: the node that has its DMA configuration
+ * @force_dma: whether DMA is to be configured if firmware does not ask for it
+ *
+ * Evaluates the device's firmware nodes afresh. A device that names a region
+ * can do no DMA from here on until dma_window_of_attach() succeeds.
+ *
+ * Context: may sleep; called before the device's driver is probed.
+ *
+ * Return: @force_dma, or true if a region is named: then configuration must not
+ * be cut short.
+ */
+bool dma_window_of_begin(struct device *dev, struct device_node *np,
+			 bool force_dma)
+{
+	struct dma_window_ref ref = {};
+	enum dma_window_named named;
+
+	named = dma_window_ref_find(dev, np, &ref);
+	dma_window_ref_put(&ref);
+
+	if (named == DMA_WINDOW_UNNAMED && !dma_window_attached(dev))
+		return force_dma;
+
+	/* Also for mainline's pool: see dma_window_confined(). */
+	static_branch_enable(&dma_window_key);
+
+	if (named == DMA_WINDOW_BRIDGE) {
+		deny(dev);
+		return force_dma;
+	}
+	if (named == DMA_WINDOW_NAMED) {
+		/* Foreign operations are left for attach to find and refuse. */
+		if (!dev->dma_ops || __dma_window_attached(dev))
+			deny(dev);
+		return true;
+	}
+
+	if (__dma_window_attached(dev)) {
+		/* It had a region, and the property is gone. */
+		struct dma_window_client *client = dma_window_client_of(dev);
+
+		if (client && dma_window_bounce_live(client)) {
+			/* attach will refuse: see there */
+			deny(dev);
+			return true;
+		}
+		if (client) {
+			mutex_lock(&dma_window_mutex);
+			client_drop(client);
+			mutex_unlock(&dma_window_mutex);
+		}
+		set_dma_ops(dev, NULL);
+		bypass_dma_iommu(dev, false);
+	}
+	return force_dma;
+}
+
+static void window_destroy(struct dma_window *win)
+{
+	dma_window_bounce_exit(win);
+	dma_window_pool_destroy(&win->pool);
+	free_percpu(win->stats);
+	of_node_put(win->region);
+	kfree(win);
+}
+
+static void window_clear(struct dma_window *win)
+{
+	phys_addr_t done, step;
+
+	for (done = 0; done < win->size; done += step) {
+		step = min_t(phys_addr_t, win->size - done, SZ_1M);
+		memset(win->vaddr + done, 0, step);
+		cond_resched();
+	}
+}
+
+static struct dma_window *window_create(struct device *dev,
+					const struct dma_window_ref *ref,
+					phys_addr_t base, phys_addr_t size)
+{
+	struct dma_window *win;
+	int ret;
+
+	if (size >> DMA_WINDOW_SLOT_SHIFT > INT_MAX) {
+		dma_window_err(dev, ref, "is too large: %pa bytes", &size);
+		return ERR_PTR(-EFBIG);
+	}
+
+	win = kzalloc(sizeof(*win), GFP_KERNEL);
+	if (!win)
+		return ERR_PTR(-ENOMEM);
+	win->region = of_node_get(ref->region);
+	win->name = kbasename(win->region->full_name);
+	win->base = base;
+	win->size = size;
+	win->vaddr = phys_to_virt(base);
+	win->stats = alloc_percpu(struct dma_window_stats);
+	if (!win->stats ||
+	    dma_window_pool_init(&win->pool, size >> DMA_WINDOW_SLOT_SHIFT) ||
+	    dma_window_bounce_init(win)) {
+		window_destroy(win);
+		return ERR_PTR(-ENOMEM);
+	}
+
+	ret = dma_window_region_claim(dev, ref);
+	if (ret) {
+		window_destroy(win);
+		return ERR_PTR(ret);
+	}
+
+	/*
+	 * Whatever was here before is not the devices' to read. In a protected
+	 * guest the window is private until it is shared, and sharing may
+	 * scramble it: clear it before and after.
+	 */
+	window_clear(win);
+	ret = set_memory_decrypted((unsigned long)win->vaddr,
+				   size >> PAGE_SHIFT);
+	if (ret) {
+		dma_window_err(dev, ref, "cannot be shared with the host: error %d",
+			       ret);
+		window_destroy(win);
+		return ERR_PTR(ret);
+	}
+	window_clear(win);
+
+	list_add_tail(&win->list, &dma_window_list);
+	dma_window_debugfs_add(win);
+	pr_info("%s: %llu KiB at %#llx, for %s\n", win->name,
+		(u64)size / SZ_1K, (u64)base, dev_name(dev));
+	return win;
+}
+
+static struct dma_window *window_get(struct device *dev,
+				     const struct dma_window_ref *ref)
+{
+	struct dma_window *win;
+	phys_addr_t base, size;
+	int ret;
+
+	lockdep_assert_held(&dma_window_mutex);
+
+	ret = dma_window_region_check(dev, ref, &base, &size);
+	if (ret)
+		return ERR_PTR(ret);
+
+	list_for_each_entry(win, &dma_window_list, list) {
+		if (win->base == base && win->size == size)
+			return win;
+		if (base < win->base + win->size && win->base < base + size) {
+			dma_window_err(dev, ref, "its memory is that of window %s",
+				       win->name);
+			return ERR_PTR(-EBUSY);
+		}
+	}
+	return window_create(dev, ref, base, size);
+}
+
+/* Why the device itself, whatever its region, cannot have a window. */
+static int check_device(struct device *dev, const struct dma_window_ref *ref)
+{
+	if (dev->dma_ops && !__dma_window_attached(dev)) {
+		dma_window_err(dev, ref, "the device has other DMA operations already");
+		return -EBUSY;
+	}
+	/* With a fwspec but no domain, an IOMMU may still take it over. */
+	if (iommu_get_domain_for_dev(dev) || dev_iommu_fwspec_get(dev)) {
+		dma_window_err(dev, ref, "the device is behind an IOMMU, which windows do not support yet");
+		return -EOPNOTSUPP;
+	}
+	if (!dev_is_dma_coherent(dev)) {
+		dma_window_err(dev, ref, "the device is not dma-coherent, which windows do not support");
+		return -EOPNOTSUPP;
+	}
+#ifdef CONFIG_DMA_DECLARE_COHERENT
+	if (dev->dma_mem) {
+		dma_window_err(dev, ref, "the device has coherent memory of its own");
+		return -EBUSY;
+	}
+#endif
+	return 0;
+}
+
+/* The window's bus address for @dev, if it is contiguous on the bus. */
+static int bus_base(struct device *dev, const struct dma_window_ref *ref,
+		    struct dma_window *win, dma_addr_t *base)
+{
+	const struct bus_dma_region *map = dev->dma_range_map;
+
+	/* One range of dma-ranges has to hold all of it. */
+	while (map && map->size &&
+	       (win->base < map->cpu_start ||
+		win->base - map->cpu_start >= map->size))
+		map++;
+
+	*base = phys_to_dma_unencrypted(dev, win->base);
+	if ((map && win->size > map->size - (win->base - map->cpu_start)) ||
+	    *base == DMA_MAPPING_ERROR || !PAGE_ALIGNED(*base)) {
+		dma_window_err(dev, ref, "is not reachable in one piece through the device's dma-ranges");
+		return -ENXIO;
+	}
+	return 0;
+}
+
+static int client_attach(struct device *dev, const struct dma_window_ref *ref,
+			 struct dma_window *win)
+{
+	struct dma_window_client *client = dma_window_client_of(dev);
+	dma_addr_t base;
+	int ret;
+
+	lockdep_assert_held(&dma_window_mutex);
+
+	ret = bus_base(dev, ref, win, &base);
+	if (ret)
+		return ret;
+
+	if (client && client->win == win && client->bus_base == base)
+		return 0;
+
+	if (client) {
+		unsigned int live = dma_window_bounce_live(client);
+
+		if (live) {
+			dma_window_err(dev, ref, "the device still has %u mappings in %s",
+				       live, client->win->name);
+			return -EBUSY;
+		}
+		client_drop(client);
+	}
+
+	client = kzalloc(sizeof(*client), GFP_KERNEL);
+	if (!client)
+		return -ENOMEM;
+	client->dev = dev;
+	client->win = win;
+	client->prop = ref->prop;
+	client->bus_base = base;
+	ratelimit_state_init(&client->ratelimit, DEFAULT_RATELIMIT_INTERVAL,
+			     DEFAULT_RATELIMIT_BURST);
+	hash_add_rcu(clients, &client->node, (unsigned long)dev);
+	return 0;
+}
+
+/**
+ * dma_window_of_attach() - confine a device to the region that it names
+ * @dev: the device, its DMA otherwise configured
+ * @np: the node that has its DMA configuration
+ *
+ * Context: may sleep; called before the device's driver is probed. Takes
+ * dma_window_mutex.
+ *
+ * Return: 0 if the device has its window, or names no region. Otherwise an
+ * error, with which its probe must fail, and the device can do no DMA:
+ * -EINVAL, -ENODEV, -ENOSPC or -EBUSY from dma_window_region_check(); -EBUSY
+ * if the device has DMA operations, coherent memory or mappings of its own;
+ * -EOPNOTSUPP if it is behind an IOMMU or not coherent; -ENXIO if it cannot
+ * reach the region; -EFBIG, -ENOMEM. The reason was logged.
+ */
+int dma_window_of_attach(struct device *dev, struct device_node *np)
+{
+	struct dma_window_ref ref = {};
+	struct dma_window *win;
+	int ret;
+
+	switch (dma_window_ref_find(dev, np, &ref)) {
+	case DMA_WINDOW_NAMED:
+		break;
+	case DMA_WINDOW_BRIDGE:
+		/* Again, should its DMA have been configured meanwhile. */
+		deny(dev);
+		dma_window_ref_put(&ref);
+		return 0;
+	default:
+		/* dma_window_of_begin() left it denied: see there. */
+		if (dma_window_attached(dev)) {
+			dev_err(dev, "names no restricted-dma-region any more, but still has mappings in one\n");
+			return -EBUSY;
+		}
+		return 0;
+	}
+
+	mutex_lock(&dma_window_mutex);
+	ret = check_device(dev, &ref);
+	if (!ret) {
+		win = window_get(dev, &ref);
+		ret = PTR_ERR_OR_ZERO(win);
+	}
+	if (!ret)
+		ret = client_attach(dev, &ref, win);
+	if (ret == -ENOMEM)
+		dma_window_err(dev, &ref, "no memory for its records");
+	mutex_unlock(&dma_window_mutex);
+
+	if (ret) {
+		deny(dev);
+	} else {
+		dma_reset_need_sync(dev);
+		set_dma_ops(dev, &dma_window_ops);
+		dev_info(dev, "all DMA goes through %s\n", win->name);
+	}
+	dma_window_ref_put(&ref);
+	return ret;
+}
+
+void __dma_window_release(struct device *dev)
+{
+	struct dma_window_client *client;
+	unsigned int left;
+
+	client = dma_window_client_of(dev);
+	if (!client)
+		return;
+
+	left = dma_window_bounce_reclaim(client);
+	if (left)
+		dev_err(dev, "gone with %u mappings left in %s: freed\n",
+			left, client->win->name);
+
+	mutex_lock(&dma_window_mutex);
+	client_drop(client);
+	mutex_unlock(&dma_window_mutex);
+}

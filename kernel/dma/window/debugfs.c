@@ -1,0 +1,189 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Restricted DMA windows: /sys/kernel/debug/swiotlb/<region>/.
+ *
+ * The io_tlb_* files are those that a swiotlb pool has there, in the same unit
+ * of 2 KiB slots, so that what reads them for swiotlb reads them here. The
+ * others are bytes or plain counts, one decimal number a file.
+ */
+
+#include <linux/debugfs.h>
+#include <linux/seq_file.h>
+
+#include "window.h"
+
+/* Set once "swiotlb", or its stand-in, exists; under dma_window_mutex. */
+static struct dentry *root;
+
+static int nslabs_get(void *data, u64 *val)
+{
+	struct dma_window *win = data;
+
+	*val = win->pool.nslots;
+	return 0;
+}
+DEFINE_DEBUGFS_ATTRIBUTE(nslabs_fops, nslabs_get, NULL, "%llu\n");
+
+static int used_get(void *data, u64 *val)
+{
+	struct dma_window *win = data;
+
+	*val = READ_ONCE(win->pool.used);
+	return 0;
+}
+DEFINE_DEBUGFS_ATTRIBUTE(used_fops, used_get, NULL, "%llu\n");
+
+static int hiwater_get(void *data, u64 *val)
+{
+	struct dma_window *win = data;
+
+	*val = READ_ONCE(win->pool.hiwater);
+	return 0;
+}
+
+static int hiwater_set(void *data, u64 val)
+{
+	struct dma_window *win = data;
+
+	/* As swiotlb has it: it can be reset, not made up. */
+	if (val)
+		return -EINVAL;
+
+	spin_lock_irq(&win->pool.lock);
+	win->pool.hiwater = win->pool.used;
+	spin_unlock_irq(&win->pool.lock);
+	return 0;
+}
+DEFINE_DEBUGFS_ATTRIBUTE(hiwater_fops, hiwater_get, hiwater_set, "%llu\n");
+
+static int largest_free_get(void *data, u64 *val)
+{
+	struct dma_window *win = data;
+
+	*val = (u64)dma_window_pool_largest(&win->pool) << DMA_WINDOW_SLOT_SHIFT;
+	return 0;
+}
+DEFINE_DEBUGFS_ATTRIBUTE(largest_free_fops, largest_free_get, NULL, "%llu\n");
+
+static int base_get(void *data, u64 *val)
+{
+	struct dma_window *win = data;
+
+	*val = win->base;
+	return 0;
+}
+DEFINE_DEBUGFS_ATTRIBUTE(base_fops, base_get, NULL, "0x%llx\n");
+
+static int size_get(void *data, u64 *val)
+{
+	struct dma_window *win = data;
+
+	*val = win->size;
+	return 0;
+}
+DEFINE_DEBUGFS_ATTRIBUTE(size_fops, size_get, NULL, "%llu\n");
+
+static void show_name(void *arg, const char *name)
+{
+	seq_printf(arg, "%s\n", name);
+}
+
+static int devices_show(struct seq_file *s, void *unused)
+{
+	dma_window_client_names(s->private, show_name, s);
+	return 0;
+}
+DEFINE_SHOW_ATTRIBUTE(devices);
+
+static u64 stat_sum(struct dma_window *win, size_t offset)
+{
+	u64 sum = 0;
+	int cpu;
+
+	for_each_possible_cpu(cpu)
+		sum += READ_ONCE(*(u64 *)((void *)per_cpu_ptr(win->stats, cpu) +
+					  offset));
+	return sum;
+}
+
+#define STAT_FILE(counter)						\
+static int counter##_get(void *data, u64 *val)				\
+{									\
+	*val = stat_sum(data, offsetof(struct dma_window_stats, counter)); \
+	return 0;							\
+}									\
+DEFINE_DEBUGFS_ATTRIBUTE(counter##_fops, counter##_get, NULL, "%llu\n")
+
+STAT_FILE(maps);
+STAT_FILE(unmaps);
+STAT_FILE(allocs);
+STAT_FILE(frees);
+STAT_FILE(bytes_in);
+STAT_FILE(bytes_out);
+STAT_FILE(fail_full);
+STAT_FILE(fail_mask);
+STAT_FILE(fail_nomem);
+STAT_FILE(fail_invalid);
+
+static const struct {
+	const char			*name;
+	umode_t				mode;
+	const struct file_operations	*fops;
+} files[] = {
+	{ "io_tlb_nslabs",	 0400, &nslabs_fops },
+	{ "io_tlb_used",	 0400, &used_fops },
+	{ "io_tlb_used_hiwater", 0600, &hiwater_fops },
+	{ "base",		 0400, &base_fops },
+	{ "size",		 0400, &size_fops },
+	{ "largest_free",	 0400, &largest_free_fops },
+	{ "devices",		 0400, &devices_fops },
+	{ "maps",		 0400, &maps_fops },
+	{ "unmaps",		 0400, &unmaps_fops },
+	{ "allocs",		 0400, &allocs_fops },
+	{ "frees",		 0400, &frees_fops },
+	{ "bytes_in",		 0400, &bytes_in_fops },
+	{ "bytes_out",		 0400, &bytes_out_fops },
+	{ "fail_full",		 0400, &fail_full_fops },
+	{ "fail_mask",		 0400, &fail_mask_fops },
+	{ "fail_nomem",		 0400, &fail_nomem_fops },
+	{ "fail_invalid",	 0400, &fail_invalid_fops },
+};
+
+/**
+ * dma_window_debugfs_add() - make a window's files
+ * @win: the window; it is never removed
+ *
+ * Does nothing before dma_window_debugfs_init(), which adds what there is.
+ *
+ * Context: may sleep. Called with dma_window_mutex held.
+ */
+void dma_window_debugfs_add(struct dma_window *win)
+{
+	struct dentry *dir;
+	int i;
+
+	lockdep_assert_held(&dma_window_mutex);
+
+	if (IS_ERR_OR_NULL(root))
+		return;
+	dir = debugfs_create_dir(win->name, root);
+	for (i = 0; i < ARRAY_SIZE(files); i++)
+		debugfs_create_file(files[i].name, files[i].mode, dir, win,
+				    files[i].fops);
+}
+
+/* After swiotlb has made its directory, in a late_initcall. */
+static int __init dma_window_debugfs_init(void)
+{
+	struct dma_window *win;
+
+	mutex_lock(&dma_window_mutex);
+	root = debugfs_lookup("swiotlb", NULL);
+	if (!root)
+		root = debugfs_create_dir("swiotlb", NULL);
+	list_for_each_entry(win, &dma_window_list, list)
+		dma_window_debugfs_add(win);
+	mutex_unlock(&dma_window_mutex);
+	return 0;
+}
+late_initcall_sync(dma_window_debugfs_init);

@@ -1,0 +1,304 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Restricted DMA windows: the operations of the DMA API.
+ *
+ * Two sets. A device with a window has dma_window_ops. A device that was
+ * refused has dma_window_deny_ops: it can map and allocate nothing, but what it
+ * had mapped before (its region may have been good at an earlier probe) can
+ * still be synced and undone.
+ *
+ * A device that has these operations but no client, because somebody copied
+ * the operations of another device, is refused too.
+ */
+
+#include <linux/memremap.h>
+#include <linux/scatterlist.h>
+
+#include "window.h"
+
+static bool can_bounce(struct dma_window_client *client, struct page *page)
+{
+	/* Peer memory is not ours to copy, and may have side effects. */
+	if (!is_pci_p2pdma_page(page))
+		return true;
+
+	this_cpu_add(client->win->stats->fail_invalid, 1);
+	if (__ratelimit(&client->ratelimit))
+		dev_warn(client->dev, "%s: peer-to-peer memory cannot be bounced\n",
+			 client->win->name);
+	return false;
+}
+
+static dma_addr_t window_map_page(struct device *dev, struct page *page,
+				  unsigned long offset, size_t size,
+				  enum dma_data_direction dir,
+				  unsigned long attrs)
+{
+	struct dma_window_client *client = dma_window_client_of(dev);
+
+	if (!client || !can_bounce(client, page))
+		return DMA_MAPPING_ERROR;
+
+	return dma_window_bounce_map(client, page_to_phys(page) + offset, size,
+				     dir, attrs);
+}
+
+static void window_unmap_page(struct device *dev, dma_addr_t addr, size_t size,
+			      enum dma_data_direction dir, unsigned long attrs)
+{
+	struct dma_window_client *client = dma_window_client_of(dev);
+
+	if (client)
+		dma_window_bounce_unmap(client, addr, attrs);
+}
+
+static void window_unmap_sg(struct device *dev, struct scatterlist *sgl,
+			    int nents, enum dma_data_direction dir,
+			    unsigned long attrs)
+{
+	struct dma_window_client *client = dma_window_client_of(dev);
+	struct scatterlist *sg;
+	int i;
+
+	if (!client)
+		return;
+	for_each_sg(sgl, sg, nents, i)
+		dma_window_bounce_unmap(client, sg_dma_address(sg), attrs);
+}
+
+static int window_map_sg(struct device *dev, struct scatterlist *sgl, int nents,
+			 enum dma_data_direction dir, unsigned long attrs)
+{
+	struct dma_window_client *client = dma_window_client_of(dev);
+	struct scatterlist *sg;
+	int i, ret = -EINVAL;
+
+	if (!client)
+		return ret;
+
+	for_each_sg(sgl, sg, nents, i) {
+		if (!can_bounce(client, sg_page(sg))) {
+			ret = -EREMOTEIO;
+			goto unmap;
+		}
+		sg_dma_address(sg) = dma_window_bounce_map(client, sg_phys(sg),
+							   sg->length, dir,
+							   attrs);
+		if (sg_dma_address(sg) == DMA_MAPPING_ERROR) {
+			/* -ENOMEM says: try again. */
+			ret = sg->length > client->win->size ? -EINVAL : -ENOMEM;
+			goto unmap;
+		}
+		sg_dma_len(sg) = sg->length;
+	}
+	return nents;
+
+unmap:
+	/* The device never saw these: there is nothing to copy back. */
+	window_unmap_sg(dev, sgl, i, dir, attrs | DMA_ATTR_SKIP_CPU_SYNC);
+	sg_dma_len(sgl) = 0;
+	return ret;
+}
+
+static void window_sync_for_cpu(struct device *dev, dma_addr_t addr,
+				size_t size, enum dma_data_direction dir)
+{
+	struct dma_window_client *client = dma_window_client_of(dev);
+
+	if (client)
+		dma_window_bounce_sync(client, addr, size, dir, true);
+}
+
+static void window_sync_for_device(struct device *dev, dma_addr_t addr,
+				   size_t size, enum dma_data_direction dir)
+{
+	struct dma_window_client *client = dma_window_client_of(dev);
+
+	if (client)
+		dma_window_bounce_sync(client, addr, size, dir, false);
+}
+
+static void window_sync_sg_for_cpu(struct device *dev, struct scatterlist *sgl,
+				   int nents, enum dma_data_direction dir)
+{
+	struct scatterlist *sg;
+	int i;
+
+	for_each_sg(sgl, sg, nents, i)
+		window_sync_for_cpu(dev, sg_dma_address(sg), sg_dma_len(sg),
+				    dir);
+}
+
+static void window_sync_sg_for_device(struct device *dev,
+				      struct scatterlist *sgl, int nents,
+				      enum dma_data_direction dir)
+{
+	struct scatterlist *sg;
+	int i;
+
+	for_each_sg(sgl, sg, nents, i)
+		window_sync_for_device(dev, sg_dma_address(sg), sg_dma_len(sg),
+				       dir);
+}
+
+static void *window_alloc(struct device *dev, size_t size, dma_addr_t *addr,
+			  gfp_t gfp, unsigned long attrs)
+{
+	struct dma_window_client *client = dma_window_client_of(dev);
+
+	if (!client)
+		return NULL;
+	if (attrs & DMA_ATTR_NO_WARN)
+		gfp |= __GFP_NOWARN;
+
+	return dma_window_coherent_alloc(client, size, addr, gfp);
+}
+
+static void window_free(struct device *dev, size_t size, void *vaddr,
+			dma_addr_t addr, unsigned long attrs)
+{
+	struct dma_window_client *client = dma_window_client_of(dev);
+
+	if (client)
+		dma_window_coherent_free(client, size, addr);
+}
+
+static struct page *window_alloc_pages(struct device *dev, size_t size,
+				       dma_addr_t *addr,
+				       enum dma_data_direction dir, gfp_t gfp)
+{
+	void *vaddr = window_alloc(dev, size, addr, gfp, 0);
+
+	return vaddr ? virt_to_page(vaddr) : NULL;
+}
+
+static void window_free_pages(struct device *dev, size_t size,
+			      struct page *page, dma_addr_t addr,
+			      enum dma_data_direction dir)
+{
+	window_free(dev, size, page_address(page), addr, 0);
+}
+
+static int window_mmap(struct device *dev, struct vm_area_struct *vma,
+		       void *vaddr, dma_addr_t addr, size_t size,
+		       unsigned long attrs)
+{
+	struct dma_window_client *client = dma_window_client_of(dev);
+
+	if (!client || !dma_window_coherent_valid(client, size, vaddr, addr))
+		return -ENXIO;
+
+	return dma_common_mmap(dev, vma, vaddr, addr, size, attrs);
+}
+
+static int window_get_sgtable(struct device *dev, struct sg_table *sgt,
+			      void *vaddr, dma_addr_t addr, size_t size,
+			      unsigned long attrs)
+{
+	struct dma_window_client *client = dma_window_client_of(dev);
+
+	if (!client || !dma_window_coherent_valid(client, size, vaddr, addr))
+		return -ENXIO;
+
+	return dma_common_get_sgtable(dev, sgt, vaddr, addr, size, attrs);
+}
+
+/* The highest bus address of the window, or 0 without one. */
+static dma_addr_t window_last(struct dma_window_client *client)
+{
+	return client ? client->bus_base + client->win->size - 1 : 0;
+}
+
+static int window_supported(struct device *dev, u64 mask)
+{
+	struct dma_window_client *client = dma_window_client_of(dev);
+	dma_addr_t last = window_last(client);
+
+	if (!client)
+		return 0;
+	if (last <= min_not_zero(mask, dev->bus_dma_limit))
+		return 1;
+
+	dev_err(dev, "%s: %pOF: ends at bus address %pad, out of reach of DMA mask %#llx (bus limit %#llx)\n",
+		client->prop, client->win->region, &last, mask,
+		dev->bus_dma_limit);
+	return 0;
+}
+
+static u64 window_required_mask(struct device *dev)
+{
+	dma_addr_t last = window_last(dma_window_client_of(dev));
+
+	return DMA_BIT_MASK(fls64(last));
+}
+
+static size_t window_max_mapping_size(struct device *dev)
+{
+	struct dma_window_client *client = dma_window_client_of(dev);
+
+	return client ? dma_window_max_request(client->win) : 0;
+}
+
+/*
+ * No map_resource: a window cannot stand in for device registers, so the core
+ * refuses. No get_merge_boundary: each segment is bounced by itself.
+ */
+const struct dma_map_ops dma_window_ops = {
+	.alloc			= window_alloc,
+	.free			= window_free,
+	.alloc_pages_op		= window_alloc_pages,
+	.free_pages		= window_free_pages,
+	.mmap			= window_mmap,
+	.get_sgtable		= window_get_sgtable,
+	.map_page		= window_map_page,
+	.unmap_page		= window_unmap_page,
+	.map_sg			= window_map_sg,
+	.unmap_sg		= window_unmap_sg,
+	.sync_single_for_cpu	= window_sync_for_cpu,
+	.sync_single_for_device	= window_sync_for_device,
+	.sync_sg_for_cpu	= window_sync_sg_for_cpu,
+	.sync_sg_for_device	= window_sync_sg_for_device,
+	.dma_supported		= window_supported,
+	.get_required_mask	= window_required_mask,
+	.max_mapping_size	= window_max_mapping_size,
+};
+
+static dma_addr_t deny_map_page(struct device *dev, struct page *page,
+				unsigned long offset, size_t size,
+				enum dma_data_direction dir,
+				unsigned long attrs)
+{
+	return DMA_MAPPING_ERROR;
+}
+
+static int deny_map_sg(struct device *dev, struct scatterlist *sg, int nents,
+		       enum dma_data_direction dir, unsigned long attrs)
+{
+	return -EINVAL;
+}
+
+static int deny_supported(struct device *dev, u64 mask)
+{
+	return 0;
+}
+
+static size_t deny_max_mapping_size(struct device *dev)
+{
+	return 0;
+}
+
+/* Whatever is missing here, the core answers with an error. */
+const struct dma_map_ops dma_window_deny_ops = {
+	.free			= window_free,
+	.free_pages		= window_free_pages,
+	.map_page		= deny_map_page,
+	.unmap_page		= window_unmap_page,
+	.map_sg			= deny_map_sg,
+	.unmap_sg		= window_unmap_sg,
+	.sync_single_for_cpu	= window_sync_for_cpu,
+	.sync_single_for_device	= window_sync_for_device,
+	.sync_sg_for_cpu	= window_sync_sg_for_cpu,
+	.sync_sg_for_device	= window_sync_sg_for_device,
+	.dma_supported		= deny_supported,
+	.max_mapping_size	= deny_max_mapping_size,
+};

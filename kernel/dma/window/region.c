@@ -1,0 +1,552 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Restricted DMA windows: which region a device names, and whether that region
+ * is what it says.
+ *
+ * Nothing here is trusted to have been checked before. That a region is listed
+ * by of_reserved_mem_lookup() only means that its node was parsed: the memory
+ * may have been given back since, may never have been RAM, or may be somebody
+ * else's as well, because memblock_reserve() does not mind an overlap.
+ */
+
+#define pr_fmt(fmt) "dma-window: " fmt
+
+#include <linux/crash_reserve.h>
+#include <linux/dma-window.h>
+#include <linux/initrd.h>
+#include <linux/libfdt.h>
+#include <linux/memblock.h>
+#include <linux/mm.h>
+#include <linux/moduleparam.h>
+#include <linux/of.h>
+#include <linux/of_fdt.h>
+#include <linux/of_reserved_mem.h>
+#include <linux/pci.h>
+#include <linux/set_memory.h>
+#include <asm/sections.h>
+#include <asm/setup.h>
+
+#include "window.h"
+
+static bool mainline_pool;
+module_param(mainline_pool, bool, 0400);
+MODULE_PARM_DESC(mainline_pool,
+		 "leave memory-region = <restricted-dma-pool> to swiotlb");
+
+/* What the boot loader left in memory; a region must not overlap it. */
+static struct boot_range {
+	const char	*name;
+	phys_addr_t	base;
+	phys_addr_t	size;
+} boot_ranges[3];
+
+/* Early, because all of this is __initdata, and before any device is probed. */
+static int __init note_boot_ranges(void)
+{
+	boot_ranges[0].name = "the kernel image";
+	boot_ranges[0].base = __pa_symbol(_text);
+	boot_ranges[0].size = _end - _text;
+	boot_ranges[1].name = "the device tree";
+	boot_ranges[1].base = __fdt_pointer;
+	boot_ranges[1].size = initial_boot_params ?
+			      fdt_totalsize(initial_boot_params) : 0;
+	if (IS_ENABLED(CONFIG_BLK_DEV_INITRD)) {
+		boot_ranges[2].name = "the initrd";
+		boot_ranges[2].base = phys_initrd_start;
+		boot_ranges[2].size = phys_initrd_size;
+	}
+	return 0;
+}
+pure_initcall(note_boot_ranges);
+
+static bool overlap(phys_addr_t a, phys_addr_t asize,
+		    phys_addr_t b, phys_addr_t bsize)
+{
+	return asize && bsize && (a < b ? b - a < asize : a - b < bsize);
+}
+
+/* Does @node name a region for the devices that it is responsible for? */
+static enum dma_window_named node_names(struct device_node *node,
+					struct dma_window_ref *ref)
+{
+	int i, count;
+
+	if (!node)
+		return DMA_WINDOW_UNNAMED;
+
+	if (of_find_property(node, "restricted-dma-region", NULL)) {
+		ref->prop = "restricted-dma-region";
+		ref->holder = of_node_get(node);
+		ref->region = of_parse_phandle(node, ref->prop, 0);
+		return DMA_WINDOW_NAMED;
+	}
+
+	/* Of several restricted-dma-pools mainline takes the first. */
+	count = of_property_count_u32_elems(node, "memory-region");
+	for (i = 0; i < count; i++) {
+		struct device_node *target;
+
+		target = of_parse_phandle(node, "memory-region", i);
+		if (!target ||
+		    !of_device_is_compatible(target, "restricted-dma-pool")) {
+			of_node_put(target);
+			continue;
+		}
+		if (mainline_pool) {
+			of_node_put(target);
+			return DMA_WINDOW_MAINLINE;
+		}
+		ref->prop = "memory-region";
+		ref->holder = of_node_get(node);
+		ref->region = target;
+		return DMA_WINDOW_NAMED;
+	}
+	return DMA_WINDOW_UNNAMED;
+}
+
+/*
+ * PCI: the function's own node, that of the physical function it is a part of,
+ * then the bridges above it, and last @np, the host bridge's.
+ */
+static enum dma_window_named pci_names(struct pci_dev *pdev,
+				       struct device_node *np,
+				       struct dma_window_ref *ref)
+{
+	enum dma_window_named named;
+	struct pci_bus *bus;
+
+	named = node_names(pdev->dev.of_node, ref);
+	if (named == DMA_WINDOW_UNNAMED)
+		named = node_names(pci_physfn(pdev)->dev.of_node, ref);
+
+	for (bus = pci_physfn(pdev)->bus;
+	     named == DMA_WINDOW_UNNAMED && bus; bus = bus->parent) {
+		if (bus->self)
+			named = node_names(bus->self->dev.of_node, ref);
+		else
+			named = node_names(bus->bridge->of_node, ref);
+	}
+	if (named == DMA_WINDOW_UNNAMED)
+		named = node_names(np, ref);
+
+	/*
+	 * What a bridge names is for what is below it. That it is a bridge is
+	 * what the device says of itself, though, and drivers that match any
+	 * kind of header may bind to it.
+	 */
+	if (named == DMA_WINDOW_NAMED && pci_is_bridge(pdev))
+		return DMA_WINDOW_BRIDGE;
+
+	return named;
+}
+
+/* As of_bus_pci_match() has it. */
+static bool is_pci_host(struct device_node *node)
+{
+	return node && (of_node_is_type(node, "pci") ||
+			of_node_is_type(node, "pciex") ||
+			of_node_name_eq(node, "pcie"));
+}
+
+/**
+ * dma_window_serves_pools() - do we serve restricted-dma-pool?
+ *
+ * Context: any.
+ *
+ * Return: true, unless the kernel parameter dma_window.mainline_pool leaves the
+ * devices that name one with memory-region to swiotlb.
+ */
+bool dma_window_serves_pools(void)
+{
+	return !mainline_pool;
+}
+
+/**
+ * dma_window_ref_find() - find the property that names a device's region
+ * @dev: the device
+ * @np: the node that has its DMA configuration
+ * @ref: filled if the result is DMA_WINDOW_NAMED or DMA_WINDOW_BRIDGE; release
+ *	it with dma_window_ref_put() whatever the result
+ *
+ * The nearest node that names a region decides: the device's own, then for PCI
+ * the topology upwards, else @np. On one node, restricted-dma-region comes
+ * before memory-region.
+ *
+ * Context: may sleep.
+ *
+ * Return: what was found.
+ */
+enum dma_window_named dma_window_ref_find(struct device *dev,
+					  struct device_node *np,
+					  struct dma_window_ref *ref)
+{
+	enum dma_window_named named;
+
+	if (dev_is_pci(dev))
+		return pci_names(to_pci_dev(dev), np, ref);
+
+	/* The host bridge itself is the platform's, not behind a backend. */
+	if (is_pci_host(dev->of_node))
+		return DMA_WINDOW_UNNAMED;
+
+	named = node_names(dev->of_node, ref);
+	if (named == DMA_WINDOW_UNNAMED && np != dev->of_node)
+		named = node_names(np, ref);
+
+	return named;
+}
+
+/**
+ * dma_window_err() - say why a device does not get its window
+ * @dev: the device
+ * @ref: what names its region
+ * @fmt: the reason, without a newline
+ *
+ * One line that names the device, the property, the region (or if there is
+ * none, the node that has the property) and the reason.
+ *
+ * Context: any.
+ */
+void dma_window_err(struct device *dev, const struct dma_window_ref *ref,
+		    const char *fmt, ...)
+{
+	struct va_format reason;
+	va_list args;
+
+	va_start(args, fmt);
+	reason.fmt = fmt;
+	reason.va = &args;
+	dev_err(dev, "%s: %pOF: %pV\n", ref->prop,
+		ref->region ?: ref->holder, &reason);
+	va_end(args);
+}
+
+/**
+ * dma_window_ref_put() - release what dma_window_ref_find() filled in
+ * @ref: the reference
+ *
+ * Context: any.
+ */
+void dma_window_ref_put(struct dma_window_ref *ref)
+{
+	of_node_put(ref->holder);
+	of_node_put(ref->region);
+}
+
+/* Is the property well-formed, and its target a region at all? */
+static int check_node(struct device *dev, const struct dma_window_ref *ref)
+{
+	struct device_node *region = ref->region;
+	struct device_node *root;
+	const char *compat;
+	bool child;
+
+	if (!strcmp(ref->prop, "restricted-dma-region")) {
+		struct property *prop;
+		u32 phandle;
+
+		prop = of_find_property(ref->holder, ref->prop, NULL);
+		if (!prop || prop->length != sizeof(u32)) {
+			dma_window_err(dev, ref, "the property has %d bytes, it must be one phandle",
+				       prop ? prop->length : 0);
+			return -EINVAL;
+		}
+		if (!region) {
+			phandle = be32_to_cpup(prop->value);
+			dma_window_err(dev, ref, "dangling phandle %#x",
+				       phandle);
+			return -EINVAL;
+		}
+	}
+
+	root = of_find_node_by_path("/reserved-memory");
+	child = root && region->parent == root;
+	of_node_put(root);
+	if (!child) {
+		dma_window_err(dev, ref, "is not a child of /reserved-memory");
+		return -EINVAL;
+	}
+
+	if (!of_device_is_available(region)) {
+		dma_window_err(dev, ref, "is disabled");
+		return -ENODEV;
+	}
+	if (of_property_present(region, "reusable")) {
+		dma_window_err(dev, ref, "is reusable: others may use its memory");
+		return -EINVAL;
+	}
+	if (of_property_present(region, "no-map")) {
+		dma_window_err(dev, ref, "is no-map: the kernel cannot copy through it");
+		return -EINVAL;
+	}
+	if (of_property_present(region, "linux,cma-default") ||
+	    of_property_present(region, "linux,dma-default")) {
+		dma_window_err(dev, ref, "is a system-wide default pool");
+		return -EINVAL;
+	}
+	if (!of_property_read_string(region, "compatible", &compat) &&
+	    !of_device_is_compatible(region, "restricted-dma-pool")) {
+		dma_window_err(dev, ref, "is a \"%s\": it belongs to another user",
+			       compat);
+		return -EINVAL;
+	}
+	return 0;
+}
+
+/* Bytes of one entry of the reg of a child of /reserved-memory. */
+static int reg_bytes(struct device_node *child)
+{
+	return (of_n_addr_cells(child) + of_n_size_cells(child)) *
+	       sizeof(__be32);
+}
+
+static void read_reg(struct device_node *child, const __be32 *reg,
+		     phys_addr_t *base, phys_addr_t *size)
+{
+	int na = of_n_addr_cells(child);
+
+	*base = of_read_number(reg, na);
+	*size = of_read_number(reg + na, of_n_size_cells(child));
+}
+
+/* Where is the region, as the node has it and as it was set up at boot? */
+static int check_place(struct device *dev, const struct dma_window_ref *ref,
+		       phys_addr_t *base, phys_addr_t *size)
+{
+	struct device_node *region = ref->region;
+	struct reserved_mem *rmem;
+	const __be32 *reg;
+	int len;
+
+	reg = of_get_property(region, "reg", &len);
+	if (reg) {
+		if (len != reg_bytes(region)) {
+			dma_window_err(dev, ref, "reg has %d bytes, it must be one entry of %d",
+				       len, reg_bytes(region));
+			return -EINVAL;
+		}
+		read_reg(region, reg, base, size);
+		if (!*size) {
+			dma_window_err(dev, ref, "its size is zero");
+			return -EINVAL;
+		}
+	} else if (!of_property_present(region, "size")) {
+		dma_window_err(dev, ref, "has neither reg nor size");
+		return -EINVAL;
+	}
+
+	rmem = of_reserved_mem_lookup(region);
+	if (!rmem || !rmem->size) {
+		dma_window_err(dev, ref, "was not reserved at boot");
+		return -EINVAL;
+	}
+	if (!rmem->ops && IS_ENABLED(CONFIG_DMA_RESTRICTED_POOL) &&
+	    of_device_is_compatible(region, "restricted-dma-pool")) {
+		/* Its memory may be the kernel's own by now, and reserved. */
+		dma_window_err(dev, ref, "could not be set up at boot, its memory was given back");
+		return -EINVAL;
+	}
+	if (!reg) {
+		*base = rmem->base;
+		*size = rmem->size;
+	} else if (rmem->base != *base || rmem->size != *size) {
+		/* The lookup is by name: this is some other node's entry. */
+		dma_window_err(dev, ref, "reserved at boot as %pa, %pa bytes, but now says %pa, %pa bytes",
+			       &rmem->base, &rmem->size, base, size);
+		return -EINVAL;
+	}
+
+	if (*base + *size < *base) {
+		dma_window_err(dev, ref, "%pa bytes at %pa wrap around",
+			       size, base);
+		return -EINVAL;
+	}
+	if (!PAGE_ALIGNED(*base) || !PAGE_ALIGNED(*size)) {
+		dma_window_err(dev, ref, "%pa bytes at %pa are not whole pages of %lu bytes",
+			       size, base, PAGE_SIZE);
+		return -EINVAL;
+	}
+	if (*size < DMA_WINDOW_MIN_SIZE) {
+		dma_window_err(dev, ref, "is too small: %llu KiB, it must have at least %llu KiB",
+			       (u64)*size / SZ_1K,
+			       (u64)DMA_WINDOW_MIN_SIZE / SZ_1K);
+		return -ENOSPC;
+	}
+	return 0;
+}
+
+static bool child_overlaps(struct device_node *child, phys_addr_t base,
+			   phys_addr_t size)
+{
+	struct reserved_mem *rmem = of_reserved_mem_lookup(child);
+	phys_addr_t other, other_size;
+	const __be32 *reg;
+	int len;
+
+	if (rmem && overlap(base, size, rmem->base, rmem->size))
+		return true;
+
+	/* The lookup knows the first entry of reg only. */
+	reg = of_get_property(child, "reg", &len);
+	for (; reg && len >= reg_bytes(child); len -= reg_bytes(child)) {
+		read_reg(child, reg, &other, &other_size);
+		if (overlap(base, size, other, other_size))
+			return true;
+		reg += reg_bytes(child) / sizeof(*reg);
+	}
+	return false;
+}
+
+#ifdef CONFIG_CRASH_RESERVE
+static bool overlaps_resource(phys_addr_t base, phys_addr_t size,
+			      const struct resource *res)
+{
+	return res->end && overlap(base, size, res->start, resource_size(res));
+}
+#endif
+
+/* Is anybody else known to use the memory? */
+static int check_overlap(struct device *dev, const struct dma_window_ref *ref,
+			 phys_addr_t base, phys_addr_t size)
+{
+	struct device_node *child;
+	u64 rsv, rsv_size;
+	int i, nr_rsv;
+
+	for (i = 0; i < ARRAY_SIZE(boot_ranges); i++) {
+		if (overlap(base, size, boot_ranges[i].base,
+			    boot_ranges[i].size)) {
+			dma_window_err(dev, ref, "overlaps %s",
+				       boot_ranges[i].name);
+			return -EBUSY;
+		}
+	}
+#ifdef CONFIG_CRASH_RESERVE
+	if (overlaps_resource(base, size, &crashk_res) ||
+	    overlaps_resource(base, size, &crashk_low_res)) {
+		dma_window_err(dev, ref, "overlaps the crash kernel");
+		return -EBUSY;
+	}
+#endif
+	nr_rsv = initial_boot_params ? fdt_num_mem_rsv(initial_boot_params) : 0;
+	for (i = 0; i < nr_rsv; i++) {
+		if (fdt_get_mem_rsv(initial_boot_params, i, &rsv, &rsv_size) ||
+		    !overlap(base, size, rsv, rsv_size))
+			continue;
+		dma_window_err(dev, ref, "overlaps the /memreserve/ of %#llx bytes at %#llx",
+			       rsv_size, rsv);
+		return -EBUSY;
+	}
+
+	for_each_available_child_of_node(ref->region->parent, child) {
+		if (child == ref->region || !child_overlaps(child, base, size))
+			continue;
+		dma_window_err(dev, ref, "overlaps %pOF", child);
+		of_node_put(child);
+		return -EBUSY;
+	}
+	return 0;
+}
+
+/*
+ * Is every page RAM, in the linear map, and out of the page allocator's hands?
+ * That does not prove that it is kept for us, see check_overlap() for that.
+ */
+static int check_pages(struct device *dev, const struct dma_window_ref *ref,
+		       phys_addr_t base, phys_addr_t size)
+{
+	unsigned long pfn, end = PHYS_PFN(base + size);
+
+	for (pfn = PHYS_PFN(base); pfn < end; pfn++) {
+		phys_addr_t addr = PFN_PHYS(pfn);
+
+		if (!pfn_valid(pfn) || !memblock_is_map_memory(addr) ||
+		    !kernel_page_present(pfn_to_page(pfn))) {
+			dma_window_err(dev, ref, "the page at %pa is not mapped RAM",
+				       &addr);
+			return -EINVAL;
+		}
+		if (!PageReserved(pfn_to_page(pfn))) {
+			dma_window_err(dev, ref, "the page at %pa is not reserved, the kernel uses it",
+				       &addr);
+			return -EBUSY;
+		}
+		if (!(pfn & 0xfff))
+			cond_resched();
+	}
+	return 0;
+}
+
+/**
+ * dma_window_region_check() - is the region that is named fit for a window?
+ * @dev: the device that names it, for messages
+ * @ref: where it names it
+ * @base: filled with the region's physical address, bytes
+ * @size: filled with its size, bytes
+ *
+ * Context: may sleep.
+ *
+ * Return: 0; -EINVAL if the tree is malformed or the memory is not RAM;
+ * -ENODEV if the region is disabled; -ENOSPC if it is too small; -EBUSY if its
+ * memory is in use. The reason was logged.
+ */
+int dma_window_region_check(struct device *dev,
+			    const struct dma_window_ref *ref,
+			    phys_addr_t *base, phys_addr_t *size)
+{
+	int ret;
+
+	ret = check_node(dev, ref);
+	if (!ret)
+		ret = check_place(dev, ref, base, size);
+	if (!ret)
+		ret = check_overlap(dev, ref, *base, *size);
+	if (!ret)
+		ret = check_pages(dev, ref, *base, *size);
+
+	return ret;
+}
+
+static int rmem_device_init(struct reserved_mem *rmem, struct device *dev)
+{
+	struct dma_window_client *client = dma_window_client_of(dev);
+
+	/* The window is attached already; there is nothing to add. */
+	if (client && !strcmp(client->win->name, rmem->name))
+		return 0;
+
+	dev_err(dev, "%s is a DMA window and cannot be used otherwise\n",
+		rmem->name);
+	return -EBUSY;
+}
+
+static const struct reserved_mem_ops rmem_window_ops = {
+	.device_init = rmem_device_init,
+};
+
+/**
+ * dma_window_region_claim() - keep other users off a region
+ * @dev: the device that names it, for messages
+ * @ref: where it names it; the region was checked
+ *
+ * A driver that calls of_reserved_mem_device_init() itself would make swiotlb
+ * set up, and zero, a pool of its own in the same memory.
+ *
+ * Context: dma_window_mutex held.
+ *
+ * Return: 0, or -EBUSY if swiotlb has such a pool already.
+ */
+int dma_window_region_claim(struct device *dev,
+			    const struct dma_window_ref *ref)
+{
+	struct reserved_mem *rmem = of_reserved_mem_lookup(ref->region);
+
+	lockdep_assert_held(&dma_window_mutex);
+
+	if (!rmem || rmem->priv) {
+		dma_window_err(dev, ref, "is in use as a swiotlb pool");
+		return -EBUSY;
+	}
+	rmem->ops = &rmem_window_ops;
+	return 0;
+}

@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Restricted DMA windows: what virtio devices need beyond the DMA API.
+ *
+ * That a virtio device with a window uses the DMA API at all is decided in
+ * virtio_has_dma_quirk(). Here is refused what would not work, or would not be
+ * confined, all the same.
+ */
+
+#include <linux/dma-window.h>
+#include <linux/virtio.h>
+#include <linux/virtio_config.h>
+#include <uapi/linux/virtio_ids.h>
+
+#include "window.h"
+
+/*
+ * The largest chain that a driver adds to a queue with no regard for
+ * dma_max_mapping_size(), in bytes, for the kinds where that is more than the
+ * smallest window takes. The window has to hold two, because coherent memory
+ * may take half of it.
+ */
+static size_t largest_chain(u32 device_id)
+{
+	switch (device_id) {
+	case VIRTIO_ID_FS:
+		/* FUSE_MAX_MAX_PAGES, and as much again for arguments */
+		return 2 * 256 * PAGE_SIZE;
+	default:
+		return 0;
+	}
+}
+
+int __dma_window_virtio_check(struct virtio_device *vdev)
+{
+	struct device *dev = vdev->dev.parent;
+	struct dma_window_client *client;
+	size_t need;
+
+	if (!dev)
+		return 0;
+
+	client = dma_window_client_of(dev);
+	if (!__dma_window_attached(dev)) {
+		if (!client)
+			return 0;
+		dev_err(&vdev->dev, "the DMA operations of %s were replaced behind its window\n",
+			dev_name(dev));
+		return -EPERM;
+	}
+
+	/*
+	 * The balloon gives pages of all the guest's memory to the host by
+	 * number, and to do so it clears VIRTIO_F_ACCESS_PLATFORM.
+	 */
+	if (vdev->id.device == VIRTIO_ID_BALLOON) {
+		dev_err(&vdev->dev, "a balloon cannot be confined to a restricted-dma-region\n");
+		return -EPERM;
+	}
+
+	if (dev->dma_ops != &dma_window_ops || !client) {
+		dev_err(&vdev->dev, "%s has no window of its own, and can do no DMA\n",
+			dev_name(dev));
+		return -EPERM;
+	}
+
+	/* Without the bit, the device takes addresses for guest-physical ones. */
+	if (!virtio_has_feature(vdev, VIRTIO_F_ACCESS_PLATFORM) &&
+	    client->bus_base != client->win->base) {
+		dev_err(&vdev->dev, "does not offer VIRTIO_F_ACCESS_PLATFORM, and bus addresses (%pad) are not physical addresses (%pa)\n",
+			&client->bus_base, &client->win->base);
+		return -ENXIO;
+	}
+
+	need = 2 * largest_chain(vdev->id.device);
+	if (client->win->size < need) {
+		dev_err(&vdev->dev, "%s: %pOF: is too small: %llu KiB, this kind of device needs %zu KiB\n",
+			client->prop, client->win->region,
+			(u64)client->win->size / SZ_1K, need / SZ_1K);
+		return -ENOSPC;
+	}
+	return 0;
+}
+EXPORT_SYMBOL_GPL(__dma_window_virtio_check);
