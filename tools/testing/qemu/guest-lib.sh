@@ -1,0 +1,187 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# shellcheck shell=bash
+#
+# For files in guests/: regions, the nodes that name them, and the devices of
+# the tests, on either transport. Sourced. End with device_tree_overlay.
+
+REGIONS='' ROOT_NODES='' PCI_NODES='' BRIDGE_PROPS='' HUB=0
+
+# cells NUMBER: as two cells.
+cells() { printf '0x%x 0x%x' $(($1 >> 32)) $(($1 & 0xffffffff)); }
+
+# region LABEL ADDRESS SIZE [PROPERTIES]: /reserved-memory/window@ADDRESS.
+region() {
+	REGIONS+="$1: window@${2#0x} { reg = <$(cells "$2") $(cells "$3")>; ${4:-} };"$'\n'
+}
+
+# region_raw LABEL NAME PROPERTIES: whatever a tree can say.
+region_raw() { REGIONS+="$1: $2 { $3 };"$'\n'; }
+
+# mmio_address N: of virtio-mmio transport N.
+mmio_address() { printf '%x' $((0xa000000 + $1 * 0x200)); }
+
+# on_pci SLOT PROPERTIES, on_mmio N PROPERTIES: on a device's node. For PCI these
+# may be child nodes; on_bridge PROPERTIES is for the host bridge's.
+on_pci() { PCI_NODES+="ep@$(printf '%x' "$1"),0 { reg = <$(($1 << 11)) 0 0 0 0>; $2 };"$'\n'; }
+on_mmio() { ROOT_NODES+="virtio_mmio@$(mmio_address "$1") { $2 };"$'\n'; }
+on_bridge() { BRIDGE_PROPS+="$1 "; }
+
+uses() { printf 'restricted-dma-region = <&%s>;' "$1"; }
+
+# device_tree_overlay: all of the above as one overlay.
+device_tree_overlay() {
+	overlay - <<-END
+	/dts-v1/;
+	/plugin/;
+	&{/} {
+		reserved-memory {
+			#address-cells = <2>;
+			#size-cells = <2>;
+			ranges;
+			$REGIONS
+		};
+		pcie@10000000 {
+			$BRIDGE_PROPS
+			$PCI_NODES
+		};
+		$ROOT_NODES
+	};
+	END
+}
+
+# pci_name SLOT, mmio_name N: the device in the guest.
+pci_name() { printf '0000:00:%02x.0' "$1"; }
+mmio_name() { printf '%s.virtio_mmio' "$(mmio_address "$1")"; }
+
+# A pattern for virtio-rng: numbers that count up, in lines of 8 bytes.
+rng_source() {
+	[ -n "$ACTION" ] || seq -f '%07.0f' 1 300000 >"$RUN/rng.txt"
+	qemu -object "rng-random,id=pattern,filename=$RUN/rng.txt"
+}
+
+# echo_server NAME: a chardev of that name that sends everything back. Several
+# may share one server.
+echo_server() {
+	ECHO_SERVERS+=" $SOCK/$1"
+	qemu -chardev "socket,id=$1,path=$SOCK/$1"
+}
+ECHO_SERVERS=''
+
+host_before() {
+	local s
+
+	[ -n "$ECHO_SERVERS" ] || return 0
+	# shellcheck disable=SC2086 # paths without spaces
+	spawn echo python3 "$Q/echo.py" $ECHO_SERVERS
+	for s in $ECHO_SERVERS; do
+		wait_socket "$s"
+	done
+}
+
+# refusal KIND DEVICE MESSAGE: a line of attach.sh's table; test_refusals runs it.
+refusal() {
+	if [ -z "$ACTION" ]; then
+		[ -n "$REFUSALS" ] || : >"$RUN/refused"
+		echo "$*" >>"$RUN/refused"
+	fi
+	REFUSALS=y
+}
+REFUSALS=''
+
+test_refusals() {
+	guest_file "$RUN/refused" /etc/refused
+	run_test refused 60 attach.sh /etc/refused
+}
+
+# virtio KIND ID PLACE OPTIONS...: a device with what is behind it. PLACE is
+# pci:SLOT, mmio:N or BUS:SLOT for one below a port.
+virtio() {
+	local kind=$1 id=$2 place=$3 opts=${4:+,$4} type slot=${3#*:} bus
+
+	case $place in
+	pci:*) type=pci bus="addr=$(printf '0x%x' "$slot")" ;;
+	mmio:*) type=device bus="bus=virtio-mmio-bus.$slot" ;;
+	*) type=pci bus="bus=${place%%:*},addr=$(printf '0x%x' "$slot")" ;;
+	esac
+	case $kind in
+	blk)
+		disk "$id" 4
+		device "virtio-blk-$type,id=$id,drive=$id,$bus$opts"
+		;;
+	scsi)
+		append scsi_mod.scan=manual
+		disk "$id" 4
+		device "virtio-scsi-$type,id=$id,$bus$opts"
+		device "scsi-hd,id=$id-disk,bus=$id.0,drive=$id"
+		;;
+	rng) device "virtio-rng-$type,id=$id,rng=pattern,$bus$opts" ;;
+	console)
+		echo_server "$id"
+		device "virtio-serial-$type,id=$id,max_ports=2,$bus$opts"
+		device "virtserialport,bus=$id.0,chardev=$id,nr=1"
+		;;
+	net)
+		# HUB is set by whoever wants two of them connected.
+		qemu -netdev "hubport,id=$id,hubid=$HUB"
+		[ $type != pci ] || opts+=,romfile=
+		device "virtio-net-$type,id=$id,netdev=$id,$bus$opts"
+		;;
+	esac
+}
+
+# For the tests: host vq_inside ID BASE SIZE, host vq_flip ID BASE SIZE.
+host_vq_inside() { python3 "$Q/rings.py" "$SOCK/qmp" inside "$@"; }
+host_vq_flip() { python3 "$Q/rings.py" "$SOCK/qmp" flip "$@"; }
+
+# every_on_mmio FEATURES PACKED: all kinds of device on virtio-mmio; FEATURES
+# they negotiate, PACKED options of those that are to have packed rings.
+every_on_mmio() {
+	local n=0 kind at=$((0x50000000)) size
+
+	rng_source
+	HUB=1
+	for kind in blk blk scsi net net rng console; do
+		# Transports 0 and 31 are the ends of what the board has.
+		[ $kind != console ] || n=31
+		# A console fills queues of 1024 with buffers of a page.
+		size=0x400000
+		[ $kind != console ] || size=0x1000000
+		region "win$n" "$(printf '0x%x' $at)" $size
+		if ((n % 2)) && [ -n "$2" ]; then
+			virtio $kind "$kind$n" mmio:$n "$2"
+			set -- "$1" "$2" "$1,packed"
+		else
+			virtio $kind "$kind$n" mmio:$n
+			set -- "$1" "$2" "$1,nopacked"
+		fi
+		on_mmio $n "$(uses "win$n")"
+		run_test "$kind$n" 30 virtio.sh $kind "$(mmio_name $n)" \
+			"window@$(printf '%x' $at)" "$kind$n" "$3" \
+			"$([ $kind != net ] || mmio_name $((n == 3 ? 4 : 3)))"
+		at=$((at + 0x400000)) n=$((n + 1))
+	done
+	device_tree_overlay
+}
+
+# iommu_guest: devices behind the IOMMU that the guest's file sets up, and one
+# that is not.
+iommu_guest() {
+	local why='the device is behind an IOMMU, which windows do not support yet'
+
+	rng_source
+	region win 0x50000000 0x400000
+	virtio rng rng0 pci:2 disable-legacy=on,iommu_platform=on
+	on_pci 2 "$(uses win)"
+	virtio rng rng1 pci:3 disable-legacy=on
+	on_pci 3 "$(uses win)"
+	virtio blk blk0 pci:4 disable-legacy=on,iommu_platform=on
+	virtio blk blk1 mmio:0
+	on_mmio 0 "$(uses win)"
+	device_tree_overlay
+	refusal transport "$(pci_name 2)" "restricted-dma-region: /reserved-memory/window@50000000: $why"
+	refusal transport "$(pci_name 3)" "restricted-dma-region: /reserved-memory/window@50000000: $why"
+	test_refusals
+	run_test blk0 30 virtio.sh blk "$(pci_name 4)" none blk0 modern,platform
+	run_test blk1 30 virtio.sh blk "$(mmio_name 0)" window@50000000 blk1 nomodern
+	run_test devices 5 devices.sh window@50000000="$(mmio_name 0)"
+}

@@ -1,0 +1,443 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-only
+"""What backends have of a guest's memory, and what follows from it.
+
+usage: evidence.py look QMP-SOCKET PHASE NAME=BASE+SIZE=PID[,GUARD-PID]...
+       evidence.py claims DIRECTORY NAME...
+       evidence.py control DIRECTORY NAME...
+       evidence.py leaks DIRECTORY NAME=BYTES,DESCRIPTORS...
+       evidence.py table TSV DIRECTORY...
+
+look    prints facts ("KEY VALUE" lines) on the backends NAME, whose windows
+        are at the guest-physical BASE: what of the guest's memory the process
+        PID and its descendants have mapped or hold a descriptor of.
+claims  prints one KTAP result per claim on the facts in DIRECTORY/facts, and
+        writes DIRECTORY/evidence.tsv. Exit status 1: a claim does not hold.
+control the same for a run without windows: each backend must have refused.
+leaks   the same for a run that is open on purpose: so many BYTES mapped of other
+        guest memory, and so many DESCRIPTORS open, must have been found, and the
+        claims of isolation must not hold.
+table   puts the evidence.tsv of several directories together, into TSV and
+        as a table for people.
+
+A memory object is known by device and inode: names prove nothing, since every
+memfd of QEMU has the same. Which object is behind a guest-physical address,
+QEMU itself says (its own mapping there, by "gpa2hva").
+"""
+
+import os
+import re
+import socket
+import stat
+import struct
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+import qmp  # noqa: E402 (beside the runner, not beside this file)
+
+MAPS_LINE = re.compile(
+    r"([0-9a-f]+)-([0-9a-f]+) (\S+) ([0-9a-f]+) ([0-9a-f]+):([0-9a-f]+) (\d+)\s*(.*)")
+FLAT_RAM = re.compile(r"^\s+([0-9a-f]{16})-([0-9a-f]{16}) \(prio -?\d+, ram\): (\S+)")
+HOST_ADDRESS = re.compile(r"Host virtual address for .* is (0x[0-9a-f]+)")
+# Where the "virt" board has its RAM; below it there is flash, which is no
+# memory of the guest.
+RAM_BASE = 0x40000000
+
+
+class EvidenceError(Exception):
+    pass
+
+
+class Mapping:
+    def __init__(self, match):
+        self.start, self.end = int(match[1], 16), int(match[2], 16)
+        self.offset = int(match[4], 16)
+        self.object = (int(match[5], 16), int(match[6], 16), int(match[7]))
+        self.path = match[8]
+
+
+def mappings(pid):
+    with open(f"/proc/{pid}/maps", encoding="utf-8", errors="replace") as f:
+        return [Mapping(m) for m in map(MAPS_LINE.match, f) if m]
+
+
+def descriptors(pid):
+    """The object of each open descriptor."""
+    found = []
+    for fd in os.listdir(f"/proc/{pid}/fd"):
+        try:
+            st = os.stat(f"/proc/{pid}/fd/{fd}")
+        except FileNotFoundError:
+            continue  # closed since
+        if stat.S_ISREG(st.st_mode):
+            found.append((os.major(st.st_dev), os.minor(st.st_dev), st.st_ino))
+    return found
+
+
+def family(pid):
+    """A process and all its descendants."""
+    children = {}
+    for entry in os.listdir("/proc"):
+        if not entry.isdigit():
+            continue
+        try:
+            with open(f"/proc/{entry}/stat", encoding="utf-8", errors="replace") as f:
+                parent = int(f.read().rpartition(")")[2].split()[1])
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        children.setdefault(parent, []).append(int(entry))
+    found, todo = [], [pid]
+    while todo:
+        found.append(todo.pop())
+        todo += children.get(found[-1], [])
+    return found
+
+
+def union(ranges):
+    """How many bytes the (start, end) ranges cover together."""
+    total, last = 0, -1
+    for start, end in sorted(ranges):
+        start = max(start, last)
+        if end > start:
+            total += end - start
+            last = end
+    return total
+
+
+class Window:
+    """A range of the guest's memory, and where in which object it is."""
+
+    def __init__(self, obj, offset, size, whole):
+        self.object, self.offset, self.size = obj, offset, size
+        # A descriptor gives all of the object: is that more than the window?
+        self.whole = whole
+
+
+class Guest:
+    """QEMU's own account of where it keeps the guest's memory."""
+
+    def __init__(self, path):
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        sock.connect(path)
+        creds = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+        self.pid = struct.unpack("3i", creds)[0]
+        self.monitor = qmp.QMP(sock)
+        self.maps = mappings(self.pid)
+        # (first, last) of each piece of guest RAM.
+        self.ram = set()
+        for m in map(FLAT_RAM.match, self._hmp("info mtree -f").splitlines()):
+            if m and int(m[1], 16) >= RAM_BASE:
+                self.ram.add((int(m[1], 16), int(m[2], 16)))
+        if not self.ram:
+            raise EvidenceError("QEMU's memory map (info mtree -f) shows no RAM")
+        # Bytes of guest memory in each object; private memory has none.
+        self.objects = {}
+        for first, last in self.ram:
+            obj = self._place(first)[0]
+            if obj:
+                self.objects[obj] = self.objects.get(obj, 0) + last + 1 - first
+
+    def _hmp(self, line):
+        return self.monitor.command("human-monitor-command", **{"command-line": line})
+
+    def _place(self, address):
+        """(object, offset) of a guest-physical address; None: private."""
+        m = HOST_ADDRESS.match(self._hmp(f"gpa2hva {address:#x}"))
+        if not m:
+            raise EvidenceError(f"QEMU does not say where guest address {address:#x} is")
+        at = int(m[1], 16)
+        for mapping in self.maps:
+            if mapping.start <= at < mapping.end:
+                return (mapping.object if mapping.object[2] else None,
+                        mapping.offset + at - mapping.start)
+        raise EvidenceError(f"QEMU has nothing mapped at {at:#x}")
+
+    def window(self, base, size):
+        if not any(first <= base and base + size - 1 <= last for first, last in self.ram):
+            raise EvidenceError(f"no RAM at the window {base:#x}+{size:#x}")
+        obj, offset = self._place(base)
+        if not obj:
+            raise EvidenceError(f"the window {base:#x}+{size:#x} is private memory of QEMU")
+        return Window(obj, offset, size, self.objects[obj] == size)
+
+
+def look_at(pid, guest, window):
+    """(own, other) bytes mapped, (own, other) descriptors of pid's family."""
+    ranges = {o: [] for o in guest.objects}
+    fds = []
+    for member in family(pid):
+        for m in mappings(member):
+            if m.object in ranges:
+                ranges[m.object].append((m.offset, m.offset + m.end - m.start))
+        fds += [o for o in descriptors(member) if o in guest.objects]
+    end = window.offset + window.size
+    own = union([(max(a, window.offset), min(b, end)) for a, b in ranges[window.object]])
+    own_fds = fds.count(window.object) if window.whole else 0
+    return own, sum(map(union, ranges.values())) - own, own_fds, len(fds) - own_fds
+
+
+def look(path, phase, *backends):
+    guest = Guest(path)
+    for spec in backends:
+        name, place, pids = spec.split("=")
+        base, size = (int(n, 0) for n in place.split("+"))
+        pid, *guards = (int(p) for p in pids.split(","))
+        window = guest.window(base, size)
+        key = f"look.{phase}.{name}"
+        for who, where in [(pid, key)] + [(g, key + ".guard") for g in guards]:
+            facts = look_at(who, guest, window)
+            for what, value in zip(("own_mapped", "other_mapped", "own_fds", "other_fds"), facts):
+                print(f"{where}.{what} {value}")
+        print(f"{name}.process {os.path.basename(os.readlink(f'/proc/{pid}/exe'))}")
+        print(f"{name}.pid {pid}")
+
+
+class Facts:
+    """The "KEY VALUE" lines of a run; the last word on a key counts."""
+
+    def __init__(self, directory):
+        self.all = {}
+        with open(os.path.join(directory, "facts"), encoding="utf-8") as f:
+            for line in f:
+                key, _, value = line.rstrip("\n").partition(" ")
+                self.all[key] = value
+
+    def text(self, key):
+        return self.all.get(key, "")
+
+    def number(self, key):
+        """A count; one that is missing is never what a claim wants."""
+        try:
+            return int(self.all[key], 0)
+        except (KeyError, ValueError):
+            return -1
+
+    def looks(self, name, what):
+        """The same number as found by each look."""
+        return [self.number(k) for k in self.all
+                if re.fullmatch(rf"look\.[^.]+\.{re.escape(name)}\.{what}", k)]
+
+
+# So many bytes moved during a look are data, not housekeeping.
+BUSY = 256 << 10
+# The two ways that data goes.
+WAYS = ("to_guest", "to_host")
+
+
+def sums(facts, name):
+    """Pairs of sums that must be equal: of both sides for both ways, or for a
+    backend that echoes of what went out and what came back."""
+    if facts.text(f"{name}.sent"):
+        return [(facts.text(f"{name}.sent"), facts.text(f"{name}.echoed"))]
+    return [(facts.text(f"{name}.{way}.host"), facts.text(f"{name}.{way}.guest"))
+            for way in WAYS]
+
+
+def verified(facts, name):
+    return all(re.fullmatch(r"[0-9a-f]{64}", a) and a == b for a, b in sums(facts, name))
+
+
+def backend_evidence(facts, name):
+    """The keys of evidence.tsv for one backend; -1 is "not known"."""
+    own = facts.looks(name, "own_mapped") or [-1]
+    other = facts.looks(name, "other_mapped") or [-1]
+    # Whatever reasons to fail the window counts; a full one is always among them.
+    fails = [facts.number(k) for k in facts.all if k.startswith(f"{name}.fail_")]
+    return {
+        "process": facts.text(f"{name}.process"),
+        # Of all looks the worst.
+        "guest_bytes_mapped": max(o + f for o, f in zip(own, other)),
+        "foreign_bytes_mapped": max(other),
+        "foreign_descriptors": max(facts.looks(name, "other_fds") or [-1]),
+        "window_bytes": facts.number(f"{name}.size"),
+        "bytes_moved": facts.number(f"{name}.moved"),
+        "sha256_ok": "yes" if verified(facts, name) else "no",
+        "bounces": facts.number(f"{name}.maps"),
+        "bytes_in": facts.number(f"{name}.bytes_in"),
+        "bytes_out": facts.number(f"{name}.bytes_out"),
+        "high_water": facts.number(f"{name}.high_water"),
+        "map_failures": (sum(fails) if min(fails, default=-1) >= 0 and
+                         f"{name}.fail_full" in facts.all else -1),
+    }
+
+
+class Claims:
+    def __init__(self):
+        self.results = []
+
+    def claim(self, holds, text, found):
+        self.results.append((bool(holds), text, found))
+
+    def print(self):
+        print(f"KTAP version 1\n1..{len(self.results)}")
+        for number, (holds, text, found) in enumerate(self.results, 1):
+            print(f"# {found}")
+            print(f"{'ok' if holds else 'not ok'} {number} {text}")
+        return all(holds for holds, _, _ in self.results)
+
+
+def claim_backend(c, facts, name, e):
+    window, moved = e["window_bytes"], e["bytes_moved"]
+    own = facts.looks(name, "own_mapped")
+    c.claim(len(own) >= 2 and window > 0 and set(own) == {window} and
+            e["guest_bytes_mapped"] == window and e["foreign_bytes_mapped"] == 0,
+            f"{name}: the backend maps its window and nothing else of the guest",
+            f"window {window}, mapped of it {own}, of other guest memory "
+            f"{facts.looks(name, 'other_mapped')}")
+    c.claim(e["foreign_descriptors"] == 0,
+            f"{name}: the backend has no other guest memory open",
+            f"descriptors {facts.looks(name, 'other_fds')}")
+    if facts.looks(name, "guard.own_mapped"):
+        held = [n for what in ("own_mapped", "other_mapped", "own_fds", "other_fds")
+                for n in facts.looks(name, "guard." + what)]
+        c.claim(set(held) == {0}, f"{name}: the guard itself keeps no guest memory",
+                f"bytes and descriptors {held}")
+    busy = [facts.number(f"{name}.copied_{when}_look") for when in ("before", "after")]
+    c.claim(busy[0] >= 0 and busy[1] - busy[0] >= BUSY, f"{name}: that was seen while data moved",
+            f"bytes copied before and after the look: {busy}")
+    c.claim(e["sha256_ok"] == "yes" and moved > 0,
+            f"{name}: data verified " + ("after the way there and back"
+                                         if facts.text(f"{name}.sent") else "on both sides"),
+            f"{moved} bytes, sums " + ", ".join(f"{a[:12] or 'missing'} {b[:12] or 'missing'}"
+                                                for a, b in sums(facts, name)))
+    c.claim(e["bounces"] > 0, f"{name}: bounces > 0", f"bounces {e['bounces']}")
+    # As counted right after the verified data, before any other I/O.
+    half = {way: facts.number(f"{name}.{way}.bytes") for way in WAYS}
+    copied = {way: facts.number(f"{name}.{way}.copied") for way in WAYS}
+    c.claim(all(0 < half[way] <= copied[way] for way in WAYS),
+            f"{name}: every byte went through the window",
+            ", ".join(f"{way} {half[way]}, copied {copied[way]}" for way in WAYS))
+    c.claim(0 < e["high_water"] <= window, f"{name}: high-water mark within the window",
+            f"{e['high_water']} of {window}")
+    c.claim(e["map_failures"] == 0, f"{name}: no mapping failed", f"failures {e['map_failures']}")
+
+
+def write_tsv(path, evidence):
+    with open(path, "w", encoding="utf-8") as f:
+        for key, value in evidence:
+            f.write(f"{key}\t{value}\n")
+
+
+def claims(directory, *names):
+    facts = Facts(directory)
+    c = Claims()
+    out = []
+    for name in names:
+        e = backend_evidence(facts, name)
+        claim_backend(c, facts, name, e)
+        out += [(f"{name}.{key}", value) for key, value in e.items()]
+    write_tsv(os.path.join(directory, "evidence.tsv"), out)
+    if not c.print():
+        sys.exit(1)
+
+
+def control(directory, *names):
+    facts = Facts(directory)
+    c = Claims()
+    out = []
+    for name in names:
+        refusal, done = facts.text(f"control.{name}.refusal"), facts.number(f"control.{name}.done")
+        c.claim(refusal, f"control: without the property {name}'s backend refuses",
+                refusal or "it said nothing")
+        c.claim(done == 0, f"control: without the property {name} gets no I/O done",
+                f"bytes {done}")
+        out.append((f"control.{name}", refusal or "not refused"))
+    refused = bool(names) and all(holds for holds, _, _ in c.results)
+    write_tsv(os.path.join(directory, "evidence.tsv"),
+              [("control.refused", "yes" if refused else "no")] + out)
+    if not c.print():
+        sys.exit(1)
+
+
+def leaks(directory, *specs):
+    facts = Facts(directory)
+    c = Claims()
+    for spec in specs:
+        name, _, expected = spec.partition("=")
+        mapped, fds = (int(n) for n in expected.split(","))
+        e = backend_evidence(facts, name)
+        found = [facts.looks(name, what) for what in ("other_mapped", "other_fds")]
+        c.claim(found == [[mapped] * 2, [fds] * 2],
+                f"{name}: {size_text(mapped)} of other guest memory in the backend are seen",
+                "bytes {}, descriptors {}".format(*found))
+        ordinary = Claims()
+        claim_backend(ordinary, facts, name, e)
+        # Isolation is claims 1 and 2; nothing else may be at fault.
+        fails = [n for n, (holds, _, _) in enumerate(ordinary.results, 1) if not holds]
+        c.claim(fails == ([1, 2] if fds else [1]), f"{name}: the claim of isolation fails on it",
+                "; ".join(ordinary.results[n - 1][1] for n in fails) or "none fails")
+    if not c.print():
+        sys.exit(1)
+
+
+def size_text(n):
+    """Bytes for people."""
+    if n < 0:
+        return "?"
+    for unit, name in ((1 << 20, "MiB"), (1 << 10, "KiB")):
+        if n >= unit:
+            return f"{n / unit:.1f} {name}".replace(".0 ", " ")
+    return f"{n} B" if n else "0"
+
+
+ROWS = [
+    ("process", "backend process", str),
+    ("guest_bytes_mapped", "guest memory it has mapped", size_text),
+    ("window_bytes", "  its window", size_text),
+    ("foreign_bytes_mapped", "  other guest memory", size_text),
+    ("foreign_descriptors", "  other guest memory open", str),
+    ("bytes_moved", "data moved", size_text),
+    ("sha256_ok", "  sha256 equal at both ends", str),
+    ("bounces", "bounces", str),
+    ("bytes_in", "  copied into the window", size_text),
+    ("bytes_out", "  copied out of it", size_text),
+    ("high_water", "window in use at most", size_text),
+    ("map_failures", "failed mappings", str),
+]
+
+
+def table(tsv, *directories):
+    evidence = []
+    for directory in directories:
+        with open(os.path.join(directory, "evidence.tsv"), encoding="utf-8") as f:
+            evidence += [tuple(line.rstrip("\n").split("\t")) for line in f]
+    write_tsv(tsv, evidence)
+    have = dict(evidence)
+    names = [k.removesuffix(".process") for k in have if k.endswith(".process")]
+    lines = [[""] + names]
+    for key, label, show in ROWS:
+        values = [have.get(f"{name}.{key}", "") for name in names]
+        lines.append([label] + [show(int(v)) if show is size_text else v for v in values])
+    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
+    rule = "-" * (sum(widths) + 2 * len(widths) - 2)
+    for number, line in enumerate(lines):
+        print("  ".join([line[0].ljust(widths[0])] +
+                        [cell.rjust(w) for cell, w in zip(line[1:], widths[1:])]).rstrip())
+        if number == 0:
+            print(rule)
+    print(rule)
+    for key, value in evidence:
+        if key.startswith("control."):
+            if key == "control.refused":
+                label = "control: the property gone"
+                value = "refused" if value == "yes" else "NOT refused"
+            else:
+                label = f"  {key.removeprefix('control.')}"
+            print(f"{label.ljust(widths[0])}  {value}")
+
+
+def main():
+    commands = {"look": (look, 3), "claims": (claims, 2),
+                "control": (control, 2), "leaks": (leaks, 2),
+                "table": (table, 2)}
+    command, least = commands.get(sys.argv[1] if len(sys.argv) > 1 else "", (None, 0))
+    if not command or len(sys.argv) - 2 < least:
+        sys.exit(__doc__.strip())
+    try:
+        command(*sys.argv[2:])
+    except (EvidenceError, qmp.QMPError, OSError, ValueError) as e:
+        sys.exit(f"evidence.py {sys.argv[1]}: {e}")
+
+
+if __name__ == "__main__":
+    main()

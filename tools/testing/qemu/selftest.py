@@ -1,0 +1,173 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-only
+"""Is the judge just? Canned runs with known verdicts, in KTAP.
+
+A harness that passes everything is worse than none: each case here is a way
+in which a guest can go wrong, and the word that its failure must contain.
+"""
+
+import os
+import sys
+import tempfile
+
+import judge
+
+SPEC = "name canned\ntest one 10 true\n"
+BOOT = "0.5 boot 0.1\n"
+GOOD = ": KTAP version 1\n: 1..2\n: ok 1 first\n: ok 2 second\n"
+LOG = ("[    0.1] Linux\n[    0.2] check: begin one\n{}"
+       "[    0.4] check: end one 0.2 s\n[    0.5] check: done\n[    0.6] reboot: Power down\n")
+
+
+def channel(body, end="end one exit:0\n", done="done 1\n"):
+    text = "begin one\n" + body + end + done
+    return BOOT + "".join(f"{1 + n / 10:.1f} {line}\n" for n, line in enumerate(text.splitlines()))
+
+
+def log(line=""):
+    return LOG.format(line)
+
+
+WARN = ("[    0.3] ------------[ cut here ]------------\n"
+        "[    0.3] WARNING: CPU: 0 PID: 9 at kernel/x.c:3 boo+0x1/0x2\n"
+        "[    0.3] Call trace:\n[    0.3]  boo+0x1/0x2\n"
+        "[    0.3] ---[ end trace 0000000000000000 ]---\n")
+
+# name, spec, channel, console, exit; then (passed, skipped) and a regular
+# expression-free piece of every failure that must be there.
+CASES = [
+    ("a good run", SPEC, channel(GOOD), log(), "qemu 0", (2, 0), []),
+    ("a skipped result", SPEC, channel(": 1..1\n: ok 1 first # SKIP no disk\n"), log(), "qemu 0",
+     (0, 1), []),
+    ("everything skipped by plan", SPEC, channel(": 1..0 # SKIP no disk\n", "end one exit:4\n"),
+     log(), "qemu 0", (0, 1), []),
+    ("a skip without KTAP", SPEC, channel(": # no disk\n", "end one exit:4\n"), log(), "qemu 0",
+     (0, 1), []),
+    ("subtests count, their summary does not", SPEC,
+     channel(": 1..1\n:     1..2\n:     ok 1 a\n:     ok 2 b\n: ok 1 suite\n"), log(), "qemu 0",
+     (2, 0), []),
+    ("an expected warning", SPEC + "expect x\\.c:3 boo\n", channel(GOOD), log(WARN), "qemu 0",
+     (2, 0), []),
+    ("an allowed warning", SPEC + "allow x\\.c:3 boo\n", channel(GOOD), log(WARN), "qemu 0",
+     (2, 0), []),
+
+    ("a failing result", SPEC, channel(": 1..2\n: ok 1 a\n: not ok 2 b\n", "end one exit:1\n"),
+     log(), "qemu 0", (1, 0), [""]),
+    ("a failing result and exit status 0", SPEC, channel(": 1..2\n: ok 1 a\n: not ok 2 b\n"),
+     log(), "qemu 0", (1, 0), [""]),
+    ("a failing subtest below a good summary", SPEC,
+     channel(": 1..1\n:   1..1\n:   not ok 1 a\n: ok 1 suite\n"), log(), "qemu 0", (0, 0), [""]),
+    ("a bad summary above good subtests", SPEC,
+     channel(": 1..1\n:   1..1\n:   ok 1 a\n: not ok 1 suite\n"), log(), "qemu 0",
+     (1, 0), ["although no subtest did"]),
+    ("fewer results than planned", SPEC, channel(": 1..3\n: ok 1 a\n: ok 2 b\n"), log(), "qemu 0",
+     (2, 0), ["plan says 3 results, 2 came"]),
+    ("more results than planned", SPEC, channel(": 1..1\n: ok 1 a\n: ok 2 b\n"), log(), "qemu 0",
+     (2, 0), ["plan says 1 results, 2 came"]),
+    ("fewer subtests than planned", SPEC, channel(": 1..1\n:  1..2\n:  ok 1 a\n: ok 1 s\n"), log(),
+     "qemu 0", (1, 0), ["plan says 2 results, 1 came"]),
+    ("no plan", SPEC, channel(": ok 1 a\n"), log(), "qemu 0", (1, 0), ["no plan line"]),
+    ("two plans", SPEC, channel(": 1..2\n: ok 1 a\n: 1..2\n: ok 2 a\n"), log(), "qemu 0",
+     (2, 0), ["a second plan"]),
+    ("a missing number", SPEC, channel(": 1..2\n: ok 1 a\n: ok 3 b\n"), log(), "qemu 0",
+     (2, 0), ["numbered 3"]),
+    ("bail out", SPEC, channel(": 1..2\n: ok 1 a\n: Bail out! no disk\n", "end one exit:1\n"),
+     log(), "qemu 0", (1, 0), ["no disk"]),
+    ("a plan of nothing", SPEC, channel(": 1..0\n"), log(), "qemu 0",
+     (0, 0), ["no KTAP result"]),
+    ("no output at all", SPEC, channel(""), log(), "qemu 0", (0, 0), ["no KTAP result"]),
+    ("good results, bad exit status", SPEC, channel(GOOD, "end one exit:3\n"), log(), "qemu 0",
+     (2, 0), ["exit status 3"]),
+    ("good results, killed", SPEC, channel(GOOD, "end one signal:11\n"), log(), "qemu 0",
+     (2, 0), ["signal 11"]),
+    ("a test that hangs", SPEC, channel(": 1..2\n: ok 1 a\n", "end one timeout\n"), log(),
+     "qemu 0", (1, 0), ["timed out", "plan says 2"]),
+
+    ("a warning", SPEC, channel(GOOD), log(WARN), "qemu 0", (2, 0), ["kernel log: WARNING"]),
+    ("a warning where another is allowed", SPEC + "allow y\\.c\n", channel(GOOD), log(WARN),
+     "qemu 0", (2, 0), ["kernel log: WARNING"]),
+    ("two warnings, one of them allowed", SPEC + "allow x\\.c\n", channel(GOOD),
+     log(WARN + WARN.replace("x.c", "y.c")), "qemu 0", (2, 0), ["y.c"]),
+    ("a bare call trace", SPEC, channel(GOOD), log("[    0.3] Call trace:\n"), "qemu 0",
+     (2, 0), ["Call trace"]),
+    ("a KASAN report", SPEC, channel(GOOD),
+     log("[    0.3] BUG: KASAN: slab-out-of-bounds in boo\n"), "qemu 0", (2, 0), ["KASAN"]),
+    ("a lockdep report", SPEC, channel(GOOD),
+     log("[    0.3] WARNING: possible circular locking dependency detected\n"), "qemu 0",
+     (2, 0), ["circular locking"]),
+    ("a leak", SPEC, channel(GOOD),
+     log("[    0.3] kmemleak: 3 new suspected memory leaks (see ...)\n"), "qemu 0",
+     (2, 0), ["kmemleak"]),
+    ("a warning at boot", SPEC, channel(GOOD), WARN + log(), "qemu 0",
+     (2, 0), ["kernel log: WARNING"]),
+    ("a warning at power-off", SPEC, channel(GOOD), log() + WARN, "qemu 0",
+     (2, 0), ["kernel log: WARNING"]),
+    ("an expected line that does not come", SPEC + "expect refused\n", channel(GOOD), log(),
+     "qemu 0", (2, 0), ["nothing matches"]),
+    ("a forbidden line", SPEC + "forbid unrestricted\n", channel(GOOD),
+     log("[    0.3] unrestricted DMA\n"), "qemu 0", (2, 0), ["unrestricted"]),
+
+    ("a panic in a test", SPEC, channel(": 1..2\n: ok 1 a\n", "", ""),
+     "[ 0.2] check: begin one\n[ 0.3] Kernel panic - not syncing: boo\n", "qemu 0",
+     (1, 0), ["did not end", "plan says 2", "Kernel panic"]),
+    ("a panic after the last test", SPEC, channel(GOOD),
+     log() + "[    0.7] Kernel panic - not syncing: boo\n", "qemu 0", (2, 0), ["Kernel panic"]),
+    ("a panic at boot", SPEC, "", "[ 0.1] Kernel panic - not syncing: no init\n", "qemu 0",
+     (0, 0), ["Kernel panic", "did not run"]),
+    ("a silent guest", SPEC, "", "", "qemu 0", (0, 0), ["never reported", "did not run"]),
+    ("a reboot before the verdict", SPEC, channel(GOOD, done=""), log(), "qemu 0",
+     (2, 0), ["without a verdict"]),
+    ("a boot that hangs", SPEC, "", "", "timeout boot", (0, 0), ["time-out in phase \"boot\""]),
+    ("a power-off that hangs", SPEC, channel(GOOD), log(), "timeout shutdown",
+     (2, 0), ["time-out in phase \"shutdown\""]),
+    ("QEMU that crashes after all", SPEC, channel(GOOD), log(), "qemu -11",
+     (2, 0), ["ended with \"qemu -11\""]),
+    ("a runner that did not finish", SPEC, channel(GOOD), log(), "failed the runner",
+     (2, 0), ["failed the runner"]),
+    ("a test that was left out", SPEC + "test two 10 true\n", channel(GOOD), log(), "qemu 0",
+     (2, 0), ["2 tests were asked for", "did not run"]),
+    ("a stray line", SPEC, BOOT + "0.6 ok 1 boo\n" + channel(GOOD)[len(BOOT):], log(), "qemu 0",
+     (2, 0), ["stray line"]),
+    ("no tests at all", "name canned\n", BOOT + "0.6 done 0\n", "", "qemu 0",
+     (0, 0), ["nothing was tested"]),
+    ("mustfail without a failure", SPEC + "mustfail one boo\n", channel(GOOD), log(), "qemu 0",
+     (2, 0), ["should have been judged failed"]),
+    ("mustfail with its failure", SPEC + "mustfail one signal\n",
+     channel(GOOD, "end one signal:9\n"), log(), "qemu 0", (1, 0), []),
+]
+
+
+def check(case):
+    """What is wrong with the verdict on this case, or nothing."""
+    _, spec_text, channel_text, log_text, exit_text, (passed, skipped), failures = case
+    with tempfile.TemporaryDirectory() as directory:
+        for name, text in (("spec", spec_text), ("channel", channel_text),
+                           ("console.log", log_text), ("exit", exit_text + "\n")):
+            with open(os.path.join(directory, name), "w", encoding="utf-8") as f:
+                f.write(text)
+        _, results = judge.judge(directory, [])
+    have = {s: [r for r in results if r.status == s] for s in ("ok", "skip", "fail")}
+    if (len(have["ok"]), len(have["skip"])) != (passed, skipped):
+        return f"{len(have['ok'])} passed and {len(have['skip'])} skipped"
+    if bool(failures) != bool(have["fail"]):
+        return f"{len(have['fail'])} failed: {[r.reason for r in have['fail']]}"
+    for piece in failures:
+        if not any(piece in r.reason for r in have["fail"]):
+            return f"no failure says \"{piece}\": {[r.reason for r in have['fail']]}"
+    return ""
+
+
+def main():
+    print(f"KTAP version 1\n1..{len(CASES)}")
+    failed = 0
+    for number, case in enumerate(CASES, 1):
+        problem = check(case)
+        if problem:
+            failed += 1
+            print(f"# {problem}")
+        print(f"{'not ok' if problem else 'ok'} {number} judge of {case[0]}")
+    sys.exit(1 if failed else 0)
+
+
+if __name__ == "__main__":
+    main()
