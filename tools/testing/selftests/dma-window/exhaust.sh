@@ -1,0 +1,74 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# Disks in a window that is far too small for what is asked of them: every byte
+# is right, no request fails or hangs, the log says that the window was full,
+# and nothing is left in it (I5).
+#
+# usage: exhaust.sh WINDOW DEVICE...
+
+# shellcheck source=lib.sh
+. "$(dirname "$(readlink -f "$0")")/lib.sh"
+
+[ $# -ge 2 ] || skip_all "no disks given: exhaust.sh WINDOW DEVICE..."
+[ -e "$WINDOWS/$1" ] || skip_all "no window $1 here"
+window=$1
+shift
+
+bounded() {
+	for d; do
+		kib=$(cat "/sys/block/$(basename "$(block "$d")")/queue/max_hw_sectors_kb")
+		[ "$kib" -le $(($(win "$window" size) / 8192)) ] || {
+			echo "$d takes requests of $kib KiB"
+			return 1
+		}
+	done
+}
+
+# load MODE DEVICE...: on all of them at once.
+load() {
+	mode=$1
+	shift
+	rm -f /tmp/load.*
+	for d; do
+		"$DIR/blkio" "$(block "$d")" "$mode" 12 1024 1024 2 >"/tmp/load.$d" 2>&1 ||
+			touch /tmp/load.failed &
+	done
+	wait
+	[ ! -e /tmp/load.failed ] || { cat /tmp/load.* && return 1; }
+}
+
+sync_all() { sync && echo 3 >/proc/sys/vm/drop_caches; }
+
+# Each figure that an operator needs, for one of our devices.
+said_full() {
+	who="(virtio-pci|virtio-mmio) ($(echo "$1" | tr ' ' '|'))"
+	what="$window is full: a mapping of [0-9]+ bytes failed"
+	room="[0-9]+ bytes free, largest free run [0-9]+ bytes"
+	dmesg | tail -n "+$from" | grep -qE "$who: $what; $room\$"
+}
+
+no_io_error() { ! dmesg | tail -n "+$from" | grep -m 3 -E 'I/O error|timed out'; }
+
+for d; do
+	wait_for 10 block "$d" || skip_all "$d has no disk"
+done
+
+ktap_print_header
+ktap_set_plan 8
+# The log from here on.
+from=$(dmesg | wc -l)
+used=$(win "$window" io_tlb_used)
+failed=$(failures "$window") full=$(win "$window" fail_full)
+check "requests are no larger than an eighth of the window" bounded "$@"
+check "direct I/O: every byte is right" load direct "$@"
+check "buffered I/O: every byte is right" load buffered "$@"
+sync_all
+full=$(($(win "$window" fail_full) - full))
+check "the window was full" at_least fail_full $full 1
+check "nothing failed for another reason" equal failures \
+	$(($(failures "$window") - failed)) $full
+check "the log says so" said_full "$*"
+check "no I/O error" no_io_error
+check "nothing left in it" equal "slots in use" "$(win "$window" io_tlb_used)" "$used"
+ktap_finished

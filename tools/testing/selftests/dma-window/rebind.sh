@@ -1,0 +1,52 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# Unbind and bind a device's driver many times, with verified I/O each time if
+# it is a disk: the window, its largest free run and the number of mapping
+# records are the same afterwards (I7).
+#
+# usage: rebind.sh TIMES DEVICE WINDOW
+# No other device may be in WINDOW, and none elsewhere may do I/O meanwhile.
+
+# shellcheck source=lib.sh
+. "$(dirname "$(readlink -f "$0")")/lib.sh"
+
+[ $# -eq 3 ] || skip_all "no device given: rebind.sh TIMES DEVICE WINDOW"
+[ -e "$WINDOWS/$3" ] || skip_all "no window $3 here"
+times=$1 device=$2 window=$3
+
+state() {
+	echo "$(win "$window" io_tlb_used) slots used, $(mappings) records," \
+		"$(win "$window" largest_free) bytes in one piece"
+}
+
+rounds() {
+	i=0
+	while [ $i -lt "$times" ]; do
+		if ! unbind "$device" || ! bind "$device"; then
+			echo "round $i"
+			return 1
+		fi
+		if dev=$(block "$device" 2>/dev/null); then
+			"$DIR/blkio" "$dev" direct 1 64 64 1 || return 1
+		fi
+		i=$((i + 1))
+	done
+}
+
+ktap_print_header
+ktap_set_plan 5
+unbind "$device"
+unbound=$(state)
+bind "$device"
+unbind "$device" && bind "$device"
+failed=$(failures "$window")
+check "$device: bound and unbound $times times" rounds
+unbind "$device"
+check "$device: no leak when unbound" equal state "$(state)" "$unbound"
+check "$device: each mapping was undone" equal "unmaps and frees" \
+	"$(win "$window" unmaps) $(win "$window" frees)" \
+	"$(win "$window" maps) $(win "$window" allocs)"
+check "$device: nothing failed" equal failures "$(failures "$window")" "$failed"
+check "$device: still works" bind "$device"
+ktap_finished

@@ -1,0 +1,226 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# A virtio device works through its window: its data is right, all of it was
+# bounced, the device finds no address outside the window in its rings (I1),
+# nothing failed, and unbinding it leaves nothing behind (I7).
+#
+# usage: virtio.sh KIND DEVICE WINDOW ID FEATURES [PEER]
+#   KIND      blk, scsi, rng, console or net
+#   DEVICE    the transport: 0000:00:02.0, a000000.virtio_mmio
+#   WINDOW    the window it must be in, or "none": I/O only (I6)
+#   ID        what the host calls the device, and its disk's image
+#   FEATURES  that must be negotiated, comma-separated, "no" before a name for
+#             one that must not: packed, indirect, modern, platform
+#   PEER      the device that the host connected a "net" to
+# The host has to provide the devices and the actions used here.
+
+# shellcheck source=lib.sh
+. "$(dirname "$(readlink -f "$0")")/lib.sh"
+
+[ $# -ge 5 ] || skip_all "no device given: virtio.sh KIND DEVICE WINDOW ID FEATURES [PEER]"
+have_host || skip_all "no \"host\" command: not in the project's test guest"
+kind=$1 device=$2 window=$3 id=$4 features=$5 peer=${6:-}
+KIB=1024
+
+# KiB that at least go to the device, and come from it, when data is moved.
+case $kind in
+blk | scsi) in_kib=3072 out_kib=5120 ;;
+rng) in_kib=0 out_kib=4 ;;
+console) in_kib=256 out_kib=256 ;;
+net) in_kib=120 out_kib=120 ;;
+*) skip_all "no such kind of device: $kind" ;;
+esac
+
+# --- What each kind moves, verified
+
+data_blk() {
+	dev=$(block "$device") || return 1
+	"$DIR/blkio" "$dev" direct 2 512 128 1 &&
+		"$DIR/blkio" "$dev" buffered 2 1024 256 1 || return 1
+	echo 3 >/proc/sys/vm/drop_caches
+	have=$(sha256sum "$dev" | cut -d' ' -f1)
+	equal "checksum of $dev" "$have" "$(host sha256 "$id.img")"
+}
+data_scsi() { data_blk; }
+
+# The host's "random" numbers count up, in lines of 8 bytes. Others may take
+# some as well, so there can be gaps.
+data_rng() {
+	dd if=/dev/hwrng bs=64 count=64 2>/dev/null >/tmp/rng
+	awk '!/^[0-9][0-9][0-9][0-9][0-9][0-9][0-9]$/ || $0 "" <= last "" {
+			print "line " NR ": \"" $0 "\" after \"" last "\""; bad = 1; exit }
+		{ last = $0; n++ }
+		END { if (!bad && n != 512) { print n " lines, not 512"; bad = 1 }
+		      exit bad }' /tmp/rng
+}
+
+# The host echoes what it gets.
+data_console() {
+	port=$(virtio "$device") || return 1
+	port=$(find "$port/virtio-ports/" -maxdepth 1 -name 'vport*' | head -n 1)
+	port=/dev/${port##*/}
+	wait_for 5 [ -c "$port" ] || return 1
+	head -c 262144 /dev/urandom >/tmp/sent
+	(exec 3<>"$port"
+	 cat /tmp/sent >&3 &
+	 head -c 262144 <&3 >/tmp/echoed
+	 wait)
+	cmp /tmp/sent /tmp/echoed
+}
+
+interface() {
+	net_dir=$(virtio "$1") || return 1
+	ls "$net_dir/net"
+}
+
+data_net() {
+	a=$(interface "$device") && b=$(interface "$peer") || return 1
+	"$DIR/netpair" "$a" "$b" 400
+}
+
+# --- What is asked of the window
+
+# Requests that the backend has taken and not yet completed.
+throttle() {
+	case $kind,$device in
+	scsi,*) disk=$id-disk ;;
+	blk,*.virtio_mmio) disk=$id ;;
+	blk,*) disk=/machine/peripheral/$id/virtio-backend ;;
+	esac
+	host qmp block_set_io_throttle "id=$disk" bps=0 bps_rd=0 bps_wr=0 \
+		"iops=$1" iops_rd=0 iops_wr=0
+}
+
+# reading DISK N: at least N reads are in flight.
+reading() {
+	read -r reads _ <"/sys/block/$1/inflight"
+	[ "$reads" -ge "$2" ]
+}
+
+rings() {
+	base=$(win "$window" base) size=$(win "$window" size)
+	case $kind in
+	blk | scsi)
+		dev=$(block "$device") || return 1
+		throttle 1 >/tmp/throttle || { cat /tmp/throttle && return 1; }
+		echo 3 >/proc/sys/vm/drop_caches
+		for i in 1 2 3 4 5 6; do
+			dd if="$dev" of=/dev/null bs=64k count=1 skip=$((i * 4)) \
+				iflag=direct 2>/dev/null &
+		done
+		wait_for 5 reading "${dev##*/}" 4
+		host vq_inside "$id" "$base" "$size" >/tmp/rings
+		rc=$?
+		throttle 0 >/dev/null
+		wait
+		;;
+	*)
+		host vq_inside "$id" "$base" "$size" >/tmp/rings
+		rc=$?
+		;;
+	esac
+	cat /tmp/rings
+	[ $rc -eq 0 ] || return 1
+	# "N addresses, N in flight, N in indirect tables, N outside"
+	read -r addresses _ inflight _ _ indirect _ </tmp/rings
+	at_least "addresses in the rings" "$addresses" 4 || return 1
+	case $kind,$features in
+	blk,*noindirect* | scsi,*noindirect*) at_least "in flight" "$inflight" 12 ;;
+	blk,* | scsi,*)
+		at_least "in flight" "$inflight" 4 &&
+			at_least "in indirect tables" "$indirect" 12
+		;;
+	net,*) at_least "in flight" "$inflight" 16 ;;
+	esac
+}
+
+bounced() {
+	at_least "maps" $(($(win "$window" maps) - maps0)) 1 &&
+		at_least "KiB copied in" $((($(win "$window" bytes_in) - in0) / KIB)) "$in_kib" &&
+		at_least "KiB copied out" $((($(win "$window" bytes_out) - out0) / KIB)) "$out_kib"
+}
+
+negotiated() {
+	bits=$(cat "$(virtio "$device")/features") || return 1
+	for f in $(echo "$features" | tr , ' '); do
+		want=1
+		case $f in no*) want=0 ;; esac
+		case $f in
+		*indirect) bit=28 ;;
+		*modern) bit=32 ;;
+		*platform) bit=33 ;;
+		*packed) bit=34 ;;
+		*) echo "no such feature: $f" && return 1 ;;
+		esac
+		equal "$f" "$(echo "$bits" | cut -c$((bit + 1)))" $want || return 1
+	done
+}
+
+# What is left in the window after unbinding is the same each time, and nothing
+# if no other device is in it.
+leaks() {
+	unbind "$device" || return 1
+	left=$(win "$window" io_tlb_used)
+	if [ "$(wc -l <"$WINDOWS/$window/devices")" -eq 1 ]; then
+		equal "slots in use without the device" "$left" 0 &&
+			equal "maps and unmaps" "$(win "$window" maps)" "$(win "$window" unmaps)" &&
+			equal "frees" "$(win "$window" frees)" "$(win "$window" allocs)" &&
+			equal "largest free run" "$(win "$window" largest_free)" \
+				"$(win "$window" size)" ||
+			return 1
+	fi
+	bind "$device" && settled && "data_$kind" && unbind "$device" || return 1
+	equal "slots in use after another round" "$(win "$window" io_tlb_used)" "$left" || return 1
+	bind "$device"
+}
+
+# The device is there for user space, and the one that user space uses.
+settled() {
+	case $kind in
+	blk | scsi) wait_for 10 block "$device" ;;
+	rng) use_rng ;;
+	*) wait_for 10 virtio "$device" ;;
+	esac
+}
+
+# Which of the generators is this device? The one that goes with it.
+find_rng() {
+	all=$(cat $RNG/rng_available)
+	unbind "$device" || return 1
+	rest=" $(cat $RNG/rng_available) "
+	bind "$device" || return 1
+	for rng in $all; do
+		case $rest in *" $rng "*) ;; *) return 0 ;; esac
+	done
+	echo "$device is not in $RNG/rng_available"
+	return 1
+}
+
+RNG=/sys/class/misc/hw_random
+use_rng() { echo "$rng" >$RNG/rng_current; }
+
+ktap_print_header
+if [ "$window" = none ]; then
+	settled
+	ktap_set_plan 2
+	check "$id negotiated $features" negotiated
+	check "$id: data is right without a window" "data_$kind"
+	ktap_finished
+fi
+
+ktap_set_plan 8
+[ "$kind" != rng ] || find_rng || ktap_exit_fail_msg "$id: which generator is this?"
+settled || ktap_exit_fail_msg "$id: not there for user space"
+check "$id is in $window" in_window "$device" "$window"
+check "$id negotiated $features" negotiated
+maps0=$(win "$window" maps) in0=$(win "$window" bytes_in) out0=$(win "$window" bytes_out)
+failures0=$(failures "$window")
+check "$id: data is right" "data_$kind"
+check "$id: all of it was bounced" bounced
+check "$id: no address outside $window in its rings" rings
+check "$id: unbinding leaves nothing behind" leaks
+settled
+check "$id: data is right after binding again" "data_$kind"
+check "$id: nothing failed" equal failures "$(failures "$window")" "$failures0"
+ktap_finished
