@@ -6,6 +6,7 @@ usage: evidence.py look QMP-SOCKET PHASE NAME=BASE+SIZE=PID[,GUARD-PID]...
        evidence.py claims DIRECTORY NAME...
        evidence.py control DIRECTORY NAME...
        evidence.py leaks DIRECTORY NAME=BYTES,DESCRIPTORS...
+       evidence.py canary DIRECTORY window|mainline
        evidence.py table TSV DIRECTORY...
 
 look    prints facts ("KEY VALUE" lines) on the backends NAME, whose windows
@@ -17,6 +18,8 @@ control the same for a run without windows: each backend must have refused.
 leaks   the same for a run that is open on purpose: so many BYTES mapped of other
         guest memory, and so many DESCRIPTORS open, must have been found, and the
         claims of isolation must not hold.
+canary  the same for searches of a stopped backend (canary.py): nothing may be
+        found in a window, something must be found in mainline's pool.
 table   puts the evidence.tsv of several directories together, into TSV and
         as a table for people.
 
@@ -152,6 +155,9 @@ class Guest:
                         mapping.offset + at - mapping.start)
         raise EvidenceError(f"QEMU has nothing mapped at {at:#x}")
 
+    def file_behind(self, address):
+        return self._place(address)[0]
+
     def window(self, base, size):
         if not any(first <= base and base + size - 1 <= last for first, last in self.ram):
             raise EvidenceError(f"no RAM at the window {base:#x}+{size:#x}")
@@ -161,15 +167,20 @@ class Guest:
         return Window(obj, offset, size, self.objects[obj] == size)
 
 
-def look_at(pid, guest, window):
-    """(own, other) bytes mapped, (own, other) descriptors of pid's family."""
+def mapped(pid, guest):
+    """The (start, end) of what pid's family has mapped of each of QEMU's objects."""
     ranges = {o: [] for o in guest.objects}
-    fds = []
     for member in family(pid):
         for m in mappings(member):
             if m.object in ranges:
                 ranges[m.object].append((m.offset, m.offset + m.end - m.start))
-        fds += [o for o in descriptors(member) if o in guest.objects]
+    return ranges
+
+
+def look_at(pid, guest, window):
+    """(own, other) bytes mapped, (own, other) descriptors of pid's family."""
+    ranges = mapped(pid, guest)
+    fds = [o for member in family(pid) for o in descriptors(member) if o in guest.objects]
     end = window.offset + window.size
     own = union([(max(a, window.offset), min(b, end)) for a, b in ranges[window.object]])
     own_fds = fds.count(window.object) if window.whole else 0
@@ -370,6 +381,60 @@ def leaks(directory, *specs):
         sys.exit(1)
 
 
+# Of a sample of the guest's private memory at least this part is the string; the
+# rest is the kernel, and what the load has used.
+ENOUGH = 1 / 4
+
+
+def canary(directory, kind):
+    facts = Facts(directory)
+    c = Claims()
+    rounds = sorted(m[1] for m in (re.fullmatch(r"canary\.([^.]+)\.reads_before", k)
+                                   for k in facts.all) if m)
+    c.claim("freed" in rounds and len(rounds) > 1,
+            f"canary: {kind}: searched when the string was freed, and while it is alive",
+            f"searches: {' '.join(rounds) or 'none'}")
+    found = {"freed": -1, "alive": -1}
+    for name in rounds:
+        key = f"canary.{name}"
+        n = {what: facts.number(f"{key}.{what}") for what in (
+            "window", "searched", "strings", "markers", "reads_before", "reads_after",
+            "sampled", "in_sample")}
+        label = f"canary: {kind}: {name}"
+        c.claim(facts.text(f"{key}.state") == "T T" and
+                0 < n["reads_before"] <= n["reads_after"],
+                f"{label}: the backend was stopped, with reads in flight",
+                f"state {facts.text(key + '.state') or '?'}, reads {n['reads_before']} and "
+                f"{n['reads_after']}, writes {facts.text(key + '.writes_before') or '?'}")
+        c.claim(0 < n["window"] == n["searched"],
+                f"{label}: all that it has mapped of the guest was searched, its window",
+                f"{n['searched']} bytes of {n['window']}")
+        c.claim(n["markers"] > 0, f"{label}: the search finds what the guest writes",
+                f"{n['markers']} strings")
+        c.claim(n["in_sample"] >= n["sampled"] * ENOUGH > 0,
+                f"{label}: the guest's own memory is full of the string",
+                f"{size_text(n['in_sample'])} of {size_text(n['sampled'])}")
+        phase = name.rstrip("0123456789")
+        if n["strings"] >= 0:
+            found[phase] = max(found.get(phase, -1), 0) + n["strings"]
+        where = facts.text(f"{key}.where")
+        if kind == "window":
+            c.claim(n["strings"] == 0, f"{label}: not one such string in what the backend has",
+                    f"{n['strings']} strings {where and 'at ' + where}")
+    if kind != "window":
+        for phase, number in found.items():
+            c.claim(number > 0, f"canary: {kind}: {phase}: the string is found",
+                    f"{number} strings")
+    c.claim(facts.text("canary.written") == "yes" and facts.number("canary.on_disk") == 0,
+            f"canary: {kind}: the disk has what was written, and never had the string",
+            f"right: {facts.text('canary.written') or '?'}, "
+            f"strings on the disk: {facts.text('canary.on_disk') or '?'}")
+    write_tsv(os.path.join(directory, "evidence.tsv"),
+              [(f"canary.{kind}", found["freed"]), (f"canary.{kind}_alive", found["alive"])])
+    if not c.print():
+        sys.exit(1)
+
+
 def size_text(n):
     """Bytes for people."""
     if n < 0:
@@ -424,12 +489,18 @@ def table(tsv, *directories):
             else:
                 label = f"  {key.removeprefix('control.')}"
             print(f"{label.ljust(widths[0])}  {value}")
+    for suffix, label in (("", "canary: strings of freed guest memory that a stopped backend "
+                               "could read"),
+                          ("_alive", "  of memory in use, under a mixed load")):
+        here, there = (have.get(f"canary.{kind}{suffix}") for kind in ("window", "mainline"))
+        if here or there:
+            print(f"{label}: here {here or '?'}, mainline's pool {there or '?'}")
 
 
 def main():
     commands = {"look": (look, 3), "claims": (claims, 2),
                 "control": (control, 2), "leaks": (leaks, 2),
-                "table": (table, 2)}
+                "canary": (canary, 2), "table": (table, 2)}
     command, least = commands.get(sys.argv[1] if len(sys.argv) > 1 else "", (None, 0))
     if not command or len(sys.argv) - 2 < least:
         sys.exit(__doc__.strip())

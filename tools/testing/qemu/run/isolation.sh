@@ -6,6 +6,7 @@
 # in guests/, which says
 #
 #	GUARDED=y WINDOWED=y	guards on, properties in the tree (defaults)
+#	MAINLINE=		y: the properties and regions of mainline's pool
 #	backend NAME PLACE	blk, fs or net; PLACE as in guest-lib.sh
 #	isolation_devices	after the memory: devices, tree, chardevs
 #
@@ -15,7 +16,7 @@
 . "$Q/guest-lib.sh"
 E=$Q/run/evidence.py
 GUARD=$BUILD/vhost/vhost-user-guard
-BACKENDS=() GUARDED=y WINDOWED=y
+BACKENDS=() GUARDED=y WINDOWED=y MAINLINE=
 declare -A PLACE=()
 # MiB that each backend moves in each direction.
 MIB=${ISOLATION_MIB:-8}
@@ -28,12 +29,15 @@ backend() {
 }
 
 isolation_devices() {
-	local b base size slot
+	local b base size slot property
 
 	for b in "${BACKENDS[@]}"; do
 		base=${b}_base size=${b}_size slot=${PLACE[$b]#*:}
-		region "$b" "${!base}" "${!size}"
-		[ -z "$WINDOWED" ] || "on_${PLACE[$b]%:*}" "$slot" "$(uses "$b")"
+		property=$(uses "$b")
+		[ -z "$MAINLINE" ] || property="memory-region = <&$b>;"
+		region "$b" "${!base}" "${!size}" \
+			"${MAINLINE:+compatible = \"restricted-dma-pool\";}"
+		[ -z "$WINDOWED" ] || "on_${PLACE[$b]%:*}" "$slot" "$property"
 		qemu -chardev "socket,id=$b,path=$SOCK/$b"
 		case $b in
 		blk) device "vhost-user-blk-pci,id=blk,chardev=blk,num-queues=1,disable-legacy=on,addr=$slot" ;;
