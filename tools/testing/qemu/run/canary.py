@@ -82,8 +82,10 @@ class Search:
 
 def private_sample(guest, directory):
     """The middle of the largest piece of RAM that has no file behind it."""
-    first, last = max((r for r in guest.ram if not guest.file_behind(r[0])),
-                      key=lambda r: r[1] - r[0])
+    private = [r for r in guest.ram if not guest.file_behind(r[0])]
+    if not private:
+        return b""
+    first, last = max(private, key=lambda r: r[1] - r[0])
     size = min(SAMPLE, last + 1 - first)
     path = os.path.join(directory, "sample")
     guest.monitor.command("pmemsave", val=first + (last + 1 - first - size) // 2, size=size,

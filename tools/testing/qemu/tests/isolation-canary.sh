@@ -70,7 +70,8 @@ search() {
 	host fact "canary.$1.reads_before=${before% *}" "canary.$1.reads_after=${after% *}" \
 		"canary.$1.writes_before=${before#* }"
 	strings=$(awk -v k="canary.$1.strings" '$1 == k { print $2 }' /tmp/search)
-	ktap_print_msg "$1: ${strings:-?} strings with $before reads and writes in flight"
+	ktap_print_msg "$1: ${strings:-?} strings found;" \
+		"in flight: ${before% *} reads, ${before#* } writes"
 	return $rc
 }
 
