@@ -32,6 +32,10 @@ static inline void trace_swiotlb_bounced(struct device *dev, dma_addr_t addr,
 }
 #endif
 
+/* Last: it would create those of the headers after it, too. */
+#define CREATE_TRACE_POINTS
+#include <trace/events/dma_window.h>
+
 /**
  * struct mapping - one mapped buffer or coherent allocation
  * @client: whose it is
@@ -141,6 +145,22 @@ static void report_full(struct dma_window_client *client, size_t size,
 		 (u64)dma_window_pool_largest(&win->pool) << DMA_WINDOW_SLOT_SHIFT);
 }
 
+/**
+ * dma_window_fail() - count and trace a call that is refused
+ * @client: the device and its window
+ * @counter: one of the window's fail_* counters
+ * @reason: its name, without the fail_
+ * @size: bytes asked for, 0 if that has no meaning
+ *
+ * Context: any.
+ */
+void dma_window_fail(struct dma_window_client *client, u64 __percpu *counter,
+		     const char *reason, size_t size)
+{
+	this_cpu_add(*counter, 1);
+	trace_dma_window_fail(client->dev, reason, size);
+}
+
 static void report_too_large(struct dma_window_client *client, size_t size,
 			     const char *what)
 {
@@ -163,7 +183,8 @@ static void report_unreachable(struct dma_window_client *client, u64 mask)
 static void report_invalid(struct dma_window_client *client, const char *what,
 			   dma_addr_t addr)
 {
-	this_cpu_add(client->win->stats->fail_invalid, 1);
+	dma_window_fail(client, &client->win->stats->fail_invalid, "invalid",
+			0);
 	if (READ_ONCE(client->warned))
 		return;
 	WRITE_ONCE(client->warned, true);
@@ -196,21 +217,21 @@ static struct mapping *mapping_new(struct dma_window_client *client,
 	req->bus = client->bus_base >> DMA_WINDOW_SLOT_SHIFT;
 	req->limit = reachable(client, mask);
 	if (!req->limit) {
-		this_cpu_add(win->stats->fail_mask, 1);
+		dma_window_fail(client, &win->stats->fail_mask, "mask", size);
 		report_unreachable(client, mask);
 		return NULL;
 	}
 
 	map = kmem_cache_alloc(mapping_cache, gfp | __GFP_NOWARN);
 	if (!map) {
-		this_cpu_add(win->stats->fail_nomem, 1);
+		dma_window_fail(client, &win->stats->fail_nomem, "nomem", size);
 		return NULL;
 	}
 
 	map->slot = dma_window_pool_alloc(&win->pool, req);
 	if (map->slot == DMA_WINDOW_NO_SLOT) {
 		kmem_cache_free(mapping_cache, map);
-		this_cpu_add(win->stats->fail_full, 1);
+		dma_window_fail(client, &win->stats->fail_full, "full", size);
 		if (!quiet)
 			report_full(client, size, what);
 		return NULL;
@@ -289,22 +310,24 @@ static bool mapping_claim(struct mapping *map, dma_addr_t addr)
 	       cmpxchg(word, (unsigned long)map, 0) == (unsigned long)map;
 }
 
-static void copy_in(struct mapping *map, u64 from, size_t size)
+static size_t copy_in(struct mapping *map, u64 from, size_t size)
 {
 	struct dma_window *win = map->client->win;
 
 	memcpy(win->vaddr + map->offset + from,
 	       phys_to_virt(map->orig) + from, size);
 	this_cpu_add(win->stats->bytes_in, size);
+	return size;
 }
 
-static void copy_out(struct mapping *map, u64 from, size_t size)
+static size_t copy_out(struct mapping *map, u64 from, size_t size)
 {
 	struct dma_window *win = map->client->win;
 
 	memcpy(phys_to_virt(map->orig) + from,
 	       win->vaddr + map->offset + from, size);
 	this_cpu_add(win->stats->bytes_out, size);
+	return size;
 }
 
 /**
@@ -335,9 +358,11 @@ dma_addr_t dma_window_bounce_map(struct dma_window_client *client,
 	u64 in_slot = orig & align_mask & (DMA_WINDOW_SLOT_SIZE - 1);
 	struct dma_window_req req = { .align = 1 };
 	struct mapping *map;
+	size_t copied = 0;
+	dma_addr_t addr;
 
 	if (size > win->size) {
-		this_cpu_add(win->stats->fail_full, 1);
+		dma_window_fail(client, &win->stats->fail_full, "full", size);
 		if (!(attrs & DMA_ATTR_NO_WARN))
 			report_too_large(client, size, "a mapping");
 		return DMA_MAPPING_ERROR;
@@ -345,7 +370,7 @@ dma_addr_t dma_window_bounce_map(struct dma_window_client *client,
 
 	if (boundary && boundary < DMA_WINDOW_SLOT_SIZE &&
 	    (in_slot & (boundary - 1)) + size > boundary) {
-		this_cpu_add(win->stats->fail_mask, 1);
+		dma_window_fail(client, &win->stats->fail_mask, "mask", size);
 		if (__ratelimit(&client->ratelimit))
 			dev_warn(dev, "%s: %zu bytes cannot be placed inside a segment boundary of %llu bytes\n",
 				 win->name, size, boundary);
@@ -375,14 +400,16 @@ dma_addr_t dma_window_bounce_map(struct dma_window_client *client,
 	if (dir == DMA_FROM_DEVICE || (attrs & DMA_ATTR_SKIP_CPU_SYNC))
 		memset(win->vaddr + map->offset, 0, size);
 	else
-		copy_in(map, 0, size);
+		copied = copy_in(map, 0, size);
 
 	/* The skipping of syncs may date from before the window. */
 	dma_reset_need_sync(dev);
 	this_cpu_add(win->stats->maps, 1);
-	trace_swiotlb_bounced(dev, client->bus_base + map->offset, size);
+	addr = mapping_publish(map);
+	trace_swiotlb_bounced(dev, addr, size);
+	trace_dma_window_map(dev, addr, size, dir, attrs, copied);
 
-	return mapping_publish(map);
+	return addr;
 }
 
 /**
@@ -399,6 +426,7 @@ void dma_window_bounce_unmap(struct dma_window_client *client, dma_addr_t addr,
 			     unsigned long attrs)
 {
 	struct mapping *map;
+	size_t copied = 0;
 
 	rcu_read_lock();
 	map = mapping_of(client, addr);
@@ -408,8 +436,10 @@ void dma_window_bounce_unmap(struct dma_window_client *client, dma_addr_t addr,
 	}
 
 	if (map->dir != DMA_TO_DEVICE && !(attrs & DMA_ATTR_SKIP_CPU_SYNC))
-		copy_out(map, 0, map->size);
+		copied = copy_out(map, 0, map->size);
 	this_cpu_add(client->win->stats->unmaps, 1);
+	trace_dma_window_unmap(client->dev, addr, map->size, map->dir, attrs,
+			       copied);
 	mapping_delete(map);
 out:
 	rcu_read_unlock();
@@ -433,6 +463,7 @@ void dma_window_bounce_sync(struct dma_window_client *client, dma_addr_t addr,
 			    bool for_cpu)
 {
 	struct mapping *map;
+	size_t copied = 0;
 	u64 from;
 
 	rcu_read_lock();
@@ -451,11 +482,12 @@ void dma_window_bounce_sync(struct dma_window_client *client, dma_addr_t addr,
 
 	if (for_cpu) {
 		if (dir != DMA_TO_DEVICE && map->dir != DMA_TO_DEVICE)
-			copy_out(map, from, size);
+			copied = copy_out(map, from, size);
 	} else {
 		if (dir != DMA_FROM_DEVICE && map->dir != DMA_FROM_DEVICE)
-			copy_in(map, from, size);
+			copied = copy_in(map, from, size);
 	}
+	trace_dma_window_sync(client->dev, addr, size, dir, for_cpu, copied);
 out:
 	rcu_read_unlock();
 }
@@ -483,7 +515,7 @@ void *dma_window_coherent_alloc(struct dma_window_client *client, size_t size,
 	struct mapping *map;
 
 	if (!size || size > win->size) {
-		this_cpu_add(win->stats->fail_full, 1);
+		dma_window_fail(client, &win->stats->fail_full, "full", size);
 		if (!(gfp & __GFP_NOWARN))
 			report_too_large(client, size, "an allocation");
 		return NULL;
@@ -503,6 +535,7 @@ void *dma_window_coherent_alloc(struct dma_window_client *client, size_t size,
 	memset(win->vaddr + map->offset, 0, size);
 	this_cpu_add(win->stats->allocs, 1);
 	*addr = mapping_publish(map);
+	trace_dma_window_alloc(client->dev, *addr, size);
 
 	return win->vaddr + map->offset;
 }
@@ -558,6 +591,7 @@ bool dma_window_coherent_free(struct dma_window_client *client, size_t size,
 	       mapping_claim(map, addr);
 	if (mine) {
 		this_cpu_add(client->win->stats->frees, 1);
+		trace_dma_window_free(client->dev, addr, map->size);
 		mapping_delete(map);
 	} else {
 		report_invalid(client, "free", addr);

@@ -19,9 +19,11 @@
 #include <linux/dma-window.h>
 #include <linux/hashtable.h>
 #include <linux/iommu.h>
+#include <linux/seq_buf.h>
 #include <linux/set_memory.h>
 #include <linux/slab.h>
 #include <linux/swiotlb.h>
+#include <trace/events/dma_window.h>
 
 #include "window.h"
 
@@ -59,6 +61,19 @@ struct dma_window_client *dma_window_client_of(struct device *dev)
 	return NULL;
 }
 
+static void client_names(struct dma_window *win,
+			 void (*show)(void *arg, const char *name), void *arg)
+{
+	struct dma_window_client *client;
+	int bkt;
+
+	lockdep_assert_held(&dma_window_mutex);
+
+	hash_for_each(clients, bkt, client, node)
+		if (client->win == win)
+			show(arg, dev_name(client->dev));
+}
+
 /**
  * dma_window_client_names() - visit the devices of a window
  * @win: the window
@@ -71,13 +86,8 @@ void dma_window_client_names(struct dma_window *win,
 			     void (*show)(void *arg, const char *name),
 			     void *arg)
 {
-	struct dma_window_client *client;
-	int bkt;
-
 	mutex_lock(&dma_window_mutex);
-	hash_for_each(clients, bkt, client, node)
-		if (client->win == win)
-			show(arg, dev_name(client->dev));
+	client_names(win, show, arg);
 	mutex_unlock(&dma_window_mutex);
 }
 
@@ -221,6 +231,46 @@ static void window_clear(struct dma_window *win)
 	}
 }
 
+/*
+ * One line per window: when all the devices of the board have been probed, or
+ * for a window that is made later, with its first device.
+ */
+static bool booted;
+
+static void append_name(void *line, const char *name)
+{
+	seq_buf_printf(line, " %s", name);
+}
+
+static void announce(struct dma_window *win)
+{
+	DECLARE_SEQ_BUF(devices, 256);
+
+	lockdep_assert_held(&dma_window_mutex);
+
+	client_names(win, append_name, &devices);
+	/* None, if it was made for a device that was then refused. */
+	if (!seq_buf_used(&devices))
+		return;
+	pr_info("%s: %llu KiB at %#llx, for%s%s\n", win->name,
+		(u64)win->size / SZ_1K, (u64)win->base, seq_buf_str(&devices),
+		seq_buf_has_overflowed(&devices) ? " ..." : "");
+	win->announced = true;
+}
+
+static int __init announce_all(void)
+{
+	struct dma_window *win;
+
+	mutex_lock(&dma_window_mutex);
+	booted = true;
+	list_for_each_entry(win, &dma_window_list, list)
+		announce(win);
+	mutex_unlock(&dma_window_mutex);
+	return 0;
+}
+late_initcall_sync(announce_all);
+
 static struct dma_window *window_create(struct device *dev,
 					const struct dma_window_ref *ref,
 					phys_addr_t base, phys_addr_t size)
@@ -273,8 +323,6 @@ static struct dma_window *window_create(struct device *dev,
 
 	list_add_tail(&win->list, &dma_window_list);
 	dma_window_debugfs_add(win);
-	pr_info("%s: %llu KiB at %#llx, for %s\n", win->name,
-		(u64)size / SZ_1K, (u64)base, dev_name(dev));
 	return win;
 }
 
@@ -437,14 +485,18 @@ int dma_window_of_attach(struct device *dev, struct device_node *np)
 		ret = client_attach(dev, &ref, win);
 	if (ret == -ENOMEM)
 		dma_window_err(dev, &ref, "no memory for its records");
+	if (!ret && booted && !win->announced)
+		announce(win);
 	mutex_unlock(&dma_window_mutex);
 
 	if (ret) {
 		deny(dev);
+		trace_dma_window_refuse(dev, ret);
 	} else {
 		dma_reset_need_sync(dev);
 		set_dma_ops(dev, &dma_window_ops);
 		dev_info(dev, "all DMA goes through %s\n", win->name);
+		trace_dma_window_attach(dev, win->name, win->base, win->size);
 	}
 	dma_window_ref_put(&ref);
 	return ret;

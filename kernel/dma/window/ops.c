@@ -22,7 +22,8 @@ static bool can_bounce(struct dma_window_client *client, struct page *page)
 	if (!is_pci_p2pdma_page(page))
 		return true;
 
-	this_cpu_add(client->win->stats->fail_invalid, 1);
+	dma_window_fail(client, &client->win->stats->fail_invalid, "invalid",
+			0);
 	if (__ratelimit(&client->ratelimit))
 		dev_warn(client->dev, "%s: peer-to-peer memory cannot be bounced\n",
 			 client->win->name);

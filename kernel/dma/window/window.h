@@ -121,6 +121,7 @@ struct dma_window_stats {
  * @pool: its free slots
  * @maps: per slot, the mapping that owns it; see mapping_of() in bounce.c
  * @stats: its counters
+ * @announced: the boot line that describes it is out
  */
 struct dma_window {
 	struct list_head			list;
@@ -132,6 +133,7 @@ struct dma_window {
 	struct dma_window_pool			pool;
 	unsigned long				*maps;
 	struct dma_window_stats __percpu	*stats;
+	bool					announced;
 };
 
 /**
@@ -207,6 +209,8 @@ __printf(3, 4)
 void dma_window_err(struct device *dev, const struct dma_window_ref *ref,
 		    const char *fmt, ...);
 
+void dma_window_fail(struct dma_window_client *client, u64 __percpu *counter,
+		     const char *reason, size_t size);
 dma_addr_t dma_window_bounce_map(struct dma_window_client *client,
 				 phys_addr_t orig, size_t size,
 				 enum dma_data_direction dir,

@@ -43,10 +43,14 @@ again() {
 	transport) drv=$(default_driver "$device") ;;
 	virtio) drv=/sys/bus/virtio/drivers/${who%% *} ;;
 	esac
+	echo >"$TRACING/trace"
 	! echo "$where" 2>/dev/null >"$drv/bind" || { echo "binding $where worked" && return 1; }
+	[ "$kind" = virtio ] ||
+		equal "events" "$(traced refuse "$device error=-[1-9]")" 1 || return 1
 	refused 2
 }
 
+echo dma_window:dma_window_refuse >"$TRACING/set_event"
 ktap_print_header
 ktap_set_plan $(($(wc -l <"$1") * 2))
 while read -r kind device message; do
@@ -55,4 +59,5 @@ while read -r kind device message; do
 	refused 1 >/dev/null
 	check "$device: the same at a rebind" again
 done <"$1"
+echo >"$TRACING/set_event"
 ktap_finished

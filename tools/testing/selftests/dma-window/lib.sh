@@ -148,4 +148,9 @@ mappings() {
 	sed 's/ .*//' $slab/objects
 }
 
+TRACING=/sys/kernel/tracing
+
+# traced EVENT PATTERN: how often that is in the trace of events dma_window_*.
+traced() { grep -c " dma_window_$1: $2" "$TRACING/trace"; }
+
 have_host() { command -v host >/dev/null; }

@@ -35,13 +35,19 @@ rounds() {
 }
 
 ktap_print_header
-ktap_set_plan 5
+ktap_set_plan 6
 unbind "$device"
 unbound=$(state)
 bind "$device"
 unbind "$device" && bind "$device"
 failed=$(failures "$window")
+echo dma_window:dma_window_attach >"$TRACING/set_event"
+echo >"$TRACING/trace"
 check "$device: bound and unbound $times times" rounds
+echo >"$TRACING/set_event"
+attach="$device window=$window base=$(win "$window" base) size=$(win "$window" size)"
+check "$device: got its window each time" equal "attach events" \
+	"$(traced attach "$attach")" "$times"
 unbind "$device"
 check "$device: no leak when unbound" equal state "$(state)" "$unbound"
 check "$device: each mapping was undone" equal "unmaps and frees" \
