@@ -185,3 +185,22 @@ iommu_guest() {
 	run_test blk1 30 virtio.sh blk "$(mmio_name 0)" window@50000000 blk1 nomodern
 	run_test devices 5 devices.sh window@50000000="$(mmio_name 0)"
 }
+
+# edu_devices: three of QEMU's edu devices for device.sh, and EDU_TEST, which
+# calls it: 1 and 3 in one window, 2 with a region that is disabled. 1 also has
+# a shared-dma-pool, which it must not get.
+edu_devices() {
+	region win 0x50000000 0x400000
+	region pool 0x50800000 0x400000 'compatible = "shared-dma-pool"; no-map;'
+	region off 0x50c00000 0x400000 'status = "disabled";'
+	# Its own mask is 28 bits, which no memory of this board is in reach of.
+	device edu,addr=1,dma_mask=0xffffffff
+	on_pci 1 "$(uses win) memory-region = <&pool>;"
+	device edu,addr=2,dma_mask=0xffffffff
+	on_pci 2 "$(uses off)"
+	device edu,addr=3,dma_mask=0xffffffff
+	on_pci 3 "$(uses win)"
+	device_tree_overlay
+	# shellcheck disable=SC2034 # for who calls this
+	EDU_TEST="device.sh window@50000000 $(pci_name 1) $(pci_name 2) $(pci_name 3)"
+}

@@ -1,49 +1,39 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-only
 #
-# The DMA API from a driver's side (I1 to I5, I7): loads dma_window_test, whose
-# KUnit tests run then, passes on their results, and looks at what they left
-# behind and at the counters.
+# The DMA API call by call, seen from the driver and from the device (I1 to I5,
+# I7): loads the module dma_window_edu, runs the programs that are named, and
+# looks at what they left behind.
 #
-# usage: device.sh WINDOW
-# Needs QEMU's edu device: one in WINDOW, one that is refused, one in WINDOW, in
-# this order, and no other device there.
+# usage: device.sh WINDOW EDU REFUSED NEIGHBOUR PROGRAM...
+# Needs three of QEMU's edu devices, given by their names on the PCI bus: one in
+# WINDOW, one that is refused, and one more in WINDOW; no other device there.
 
 # shellcheck source=lib.sh
 . "$(dirname "$(readlink -f "$0")")/lib.sh"
 
-[ -n "${1:-}" ] || skip_all "no window given: device.sh WINDOW"
-[ -e "$DIR/dma_window_test.ko" ] || skip_all "dma_window_test.ko was not built: no KDIR"
-window=$1
-RESULTS=/sys/kernel/debug/kunit/dma_window_device/results
-# In test_bad_calls() and test_neighbour() of dma_window_test.c.
-BAD_CALLS=12
+[ $# -ge 5 ] || skip_all "usage: device.sh WINDOW EDU REFUSED NEIGHBOUR PROGRAM..."
+[ -e "$DIR/dma_window_edu.ko" ] || skip_all "dma_window_edu.ko was not built: no KDIR"
+export WINDOW="$1" EDU="$2" REFUSED="$3" NEIGHBOUR="$4"
+shift 4
 
-load() { insmod "$DIR/dma_window_test.ko" && [ -e $RESULTS ]; }
-
-# KUnit's own line for the suite also agrees if cases were skipped.
-passed() { grep -q '^ok 1 dma_window_device' $RESULTS && ! grep '# SKIP' $RESULTS; }
-
-user_space() {
-	"$DIR/coherent_mmap" >/tmp/mmap
-	rc=$?
-	sed 's/^/# /' /tmp/mmap
-	[ $rc -eq 0 ] && ! grep -q SKIP /tmp/mmap
-}
+load() { insmod "$DIR/dma_window_edu.ko" && [ -c /dev/dma-window-edu ] && bound "$EDU"; }
 
 ktap_print_header
-ktap_set_plan 8
-check "dma_window_test loads and runs" load
-# The cases, as subtests of the next line.
-grep '^    ' $RESULTS
-check "dma_window_device" passed
-check "a coherent buffer in user space" user_space
-check "bad calls were counted, and there were no others" \
-	equal fail_invalid "$(win "$window" fail_invalid)" $BAD_CALLS
-check "a full window was counted" at_least fail_full "$(win "$window" fail_full)" 4
-check "an unreachable window was counted" at_least fail_mask "$(win "$window" fail_mask)" 2
-check "the module unloads" rmmod dma_window_test
+ktap_set_plan $((4 + $#))
+check "dma_window_edu loads" load
+check "the module is bound to the neighbour, not to the refused device" \
+	equal "bound: neighbour, refused" \
+	"$(bound "$NEIGHBOUR" && echo y) $(bound "$REFUSED" || echo n)" "y n"
+for program in "$@"; do
+	# Its results, as subtests of the next line.
+	"$DIR/$program" >/tmp/out 2>&1
+	rc=$?
+	grep -v '^TAP version' /tmp/out | sed 's/^/    /'
+	check "$program" [ $rc -eq 0 ]
+done
+check "the module unloads" rmmod dma_window_edu
 check "nothing is left in the window" equal "slots, maps, allocs" \
-	"$(win "$window" io_tlb_used) $(win "$window" maps) $(win "$window" allocs)" \
-	"0 $(win "$window" unmaps) $(win "$window" frees)"
+	"$(win "$WINDOW" io_tlb_used) $(win "$WINDOW" maps) $(win "$WINDOW" allocs)" \
+	"0 $(win "$WINDOW" unmaps) $(win "$WINDOW" frees)"
 ktap_finished

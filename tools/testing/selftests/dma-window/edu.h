@@ -1,0 +1,259 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Shared by the tests that make the calls of the DMA API from user space, with
+ * the module dma_window_edu and QEMU's edu device. From the environment:
+ *
+ *	EDU, NEIGHBOUR, REFUSED	PCI names: of a device with a window, of one
+ *				that shares it, and of one whose region is bad
+ *	WINDOW			the region's name
+ *	EDU_ENGINE=y		look with the device's own DMA engine, wherever a
+ *				look is of no more than ENGINE_MAX bytes; else as
+ *				the host would that emulates the device: by CPU
+ */
+#ifndef _DMA_WINDOW_SELFTEST_EDU_H
+#define _DMA_WINDOW_SELFTEST_EDU_H
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "../../../../drivers/dma-window/edu_uapi.h"
+
+#define ENGINE_MAX	8192
+#define SLOT		2048ull
+#define KIB		1024ull
+#define MIB		(1024 * KIB)
+
+typedef uint8_t u8;
+typedef uint32_t u32;
+typedef uint64_t u64;
+
+/* A window and a device of it, as one open file. */
+struct edu {
+	int	fd;
+	u64	base, size;
+	bool	engine;
+};
+
+/* Memory: a buffer of the kernel's, or coherent; @mem is the caller's view. */
+struct mem {
+	u32	id;
+	u64	addr;
+	size_t	size;
+	u8	*mem;
+};
+
+struct map {
+	u32	id;
+	u64	addr;
+};
+
+static inline const char *setting(const char *name)
+{
+	const char *value = getenv(name);
+
+	if (!value) {
+		fprintf(stderr, "%s is not set\n", name);
+		exit(1);
+	}
+	return value;
+}
+
+/* A file of the window in debugfs, a number. */
+static inline u64 counter(const char *file)
+{
+	char path[256], text[32] = "";
+	int fd;
+
+	snprintf(path, sizeof(path), "/sys/kernel/debug/swiotlb/%s/%s",
+		 setting("WINDOW"), file);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0 || read(fd, text, sizeof(text) - 1) < 1) {
+		fprintf(stderr, "%s: %s\n", path, strerror(errno));
+		exit(1);
+	}
+	close(fd);
+	return strtoull(text, NULL, 0);
+}
+
+static inline int edu_select(struct edu *e, const char *name)
+{
+	struct edu_select arg = {};
+
+	snprintf(arg.name, sizeof(arg.name), "%s", name);
+	return ioctl(e->fd, EDU_SELECT, &arg) ? -errno : 0;
+}
+
+static inline void edu_open(struct edu *e)
+{
+	e->fd = open(EDU_DEVICE, O_RDWR | O_CLOEXEC);
+	if (e->fd < 0 || edu_select(e, setting("EDU"))) {
+		fprintf(stderr, "%s, %s: %s\n", EDU_DEVICE, setting("EDU"),
+			strerror(errno));
+		exit(1);
+	}
+	e->base = counter("base");
+	e->size = counter("size");
+	e->engine = getenv("EDU_ENGINE");
+}
+
+static inline struct edu_info edu_info(struct edu *e)
+{
+	struct edu_info arg = {};
+
+	if (ioctl(e->fd, EDU_INFO, &arg)) {
+		perror("EDU_INFO");
+		exit(1);
+	}
+	return arg;
+}
+
+static inline int edu_limit(struct edu *e, u32 what, u64 value)
+{
+	struct edu_limit arg = { .what = what, .value = value };
+
+	return ioctl(e->fd, EDU_LIMIT, &arg) ? -errno : 0;
+}
+
+/* Is all of it in the window? */
+static inline bool inside(struct edu *e, u64 addr, u64 size)
+{
+	return addr >= e->base && size <= e->size &&
+	       addr - e->base <= e->size - size;
+}
+
+static inline int mem_new(struct edu *e, struct mem *m, u32 kind, size_t size,
+			  u32 flags, u64 attrs)
+{
+	struct edu_new arg = {
+		.kind = kind, .flags = flags, .size = size, .attrs = attrs,
+	};
+
+	*m = (struct mem){ .size = size };
+	if (ioctl(e->fd, EDU_NEW, &arg))
+		return -errno;
+	m->id = arg.id;
+	m->addr = arg.addr;
+	m->mem = mmap(NULL, (size + 4095) & ~4095, PROT_READ | PROT_WRITE,
+		      MAP_SHARED, e->fd, EDU_MMAP(arg.id));
+	return m->mem == MAP_FAILED ? -errno : 0;
+}
+
+static inline int edu_end(struct edu *e, u32 id, u64 attrs)
+{
+	struct edu_end arg = { .id = id, .attrs = attrs };
+
+	return ioctl(e->fd, EDU_END, &arg) ? -errno : 0;
+}
+
+static inline int mem_free(struct edu *e, struct mem *m)
+{
+	munmap(m->mem, (m->size + 4095) & ~4095);
+	return edu_end(e, m->id, 0);
+}
+
+static inline int map(struct edu *e, struct map *p, struct mem *m, u64 offset,
+		      u64 size, u32 dir, u64 attrs)
+{
+	struct edu_map arg = {
+		.buffer = m->id, .dir = dir, .offset = offset, .size = size,
+		.attrs = attrs,
+	};
+
+	*p = (struct map){};
+	if (ioctl(e->fd, EDU_MAP, &arg))
+		return -errno;
+	p->id = arg.id;
+	p->addr = arg.addr;
+	return 0;
+}
+
+static inline int unmap(struct edu *e, struct map *p, u64 attrs)
+{
+	return edu_end(e, p->id, attrs);
+}
+
+static inline int sync_range(struct edu *e, struct map *p, u64 offset,
+			     u64 size, u32 dir, bool for_cpu)
+{
+	struct edu_sync arg = {
+		.id = p->id, .dir = dir, .offset = offset, .size = size,
+		.for_cpu = for_cpu,
+	};
+
+	return ioctl(e->fd, EDU_SYNC, &arg) ? -errno : 0;
+}
+
+static inline int raw(struct edu *e, u32 op, u64 addr, u64 size, u32 id)
+{
+	struct edu_raw arg = {
+		.op = op, .dir = EDU_BIDIRECTIONAL, .addr = addr, .size = size,
+		.id = id,
+	};
+
+	return ioctl(e->fd, EDU_RAW, &arg) ? -errno : 0;
+}
+
+static inline int access_bus(struct edu *e, unsigned long how, u64 addr,
+			     void *data, u64 size, bool write)
+{
+	struct edu_dma arg = {
+		.addr = addr, .size = size, .data = (uintptr_t)data,
+		.write = write,
+	};
+
+	if (!size)
+		return 0;
+	return ioctl(e->fd, how, &arg) ? -errno : 0;
+}
+
+/* As the device, what is there? And: put this there. */
+static inline int see(struct edu *e, u64 addr, void *data, u64 size)
+{
+	return access_bus(e, e->engine && size <= ENGINE_MAX ? EDU_DMA :
+			  EDU_PEEK, addr, data, size, false);
+}
+
+static inline int put(struct edu *e, u64 addr, const void *data, u64 size)
+{
+	return access_bus(e, e->engine && size <= ENGINE_MAX ? EDU_DMA :
+			  EDU_PEEK, addr, (void *)data, size, true);
+}
+
+/* Content that says where it is from: the seed, and the place. */
+static inline u8 pattern(u32 seed, size_t i)
+{
+	return (i * 31) ^ (i >> 8) ^ (i >> 16) * 7 ^ seed * 13;
+}
+
+static inline void fill(u8 *buf, size_t size, u32 seed)
+{
+	size_t i;
+
+	for (i = 0; i < size; i++)
+		buf[i] = pattern(seed, i);
+}
+
+static inline bool has(const u8 *buf, size_t from, size_t size, u32 seed)
+{
+	size_t i;
+
+	for (i = from; i < from + size; i++)
+		if (buf[i] != pattern(seed, i))
+			return false;
+	return true;
+}
+
+static inline bool is_zero(const u8 *buf, size_t size)
+{
+	return !size || (!buf[0] && !memcmp(buf, buf + 1, size - 1));
+}
+
+#endif /* _DMA_WINDOW_SELFTEST_EDU_H */
