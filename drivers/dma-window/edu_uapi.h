@@ -23,6 +23,7 @@
 #define EDU_FROM_DEVICE		2
 #define EDU_SKIP_CPU_SYNC	0x20
 #define EDU_NO_WARN		0x100
+#define EDU_WINDOW_NO_FILL	0x40000000
 
 /* Call with interrupts disabled, as from a spinlock that they take. */
 #define EDU_ATOMIC		0x1

@@ -19,6 +19,15 @@ struct device;
 struct device_node;
 struct virtio_device;
 
+/*
+ * For dma_map_page_attrs(), DMA_FROM_DEVICE, of a device with a window only: do
+ * not zero the space. What earlier mappings left there stays where the device
+ * could always see it, but must not reach the driver: whoever sets this copies
+ * back no more than the device says it wrote (dma_sync_single_for_cpu() of that
+ * much, then an unmap with DMA_ATTR_SKIP_CPU_SYNC), and never looks further.
+ */
+#define DMA_ATTR_WINDOW_NO_FILL		(1UL << 30)
+
 #ifdef CONFIG_DMA_WINDOW
 
 DECLARE_STATIC_KEY_FALSE(dma_window_key);

@@ -17,6 +17,7 @@
  * unmap finds nothing.
  */
 
+#include <linux/dma-window.h>
 #include <linux/mm.h>
 #include <linux/slab.h>
 
@@ -337,7 +338,8 @@ static size_t copy_out(struct mapping *map, u64 from, size_t size)
  * @size: bytes
  * @dir: direction
  * @attrs: DMA_ATTR_SKIP_CPU_SYNC skips the copy, but not the zeroing;
- *	DMA_ATTR_NO_WARN silences a full window
+ *	DMA_ATTR_NO_WARN silences a full window; DMA_ATTR_WINDOW_NO_FILL skips
+ *	the zeroing of DMA_FROM_DEVICE space
  *
  * Space that the device is to write is zeroed, not filled with what the
  * driver's buffer held: that is not the device's to read (I3).
@@ -397,7 +399,9 @@ dma_addr_t dma_window_bounce_map(struct dma_window_client *client,
 	map->offset = ((u64)map->slot << DMA_WINDOW_SLOT_SHIFT) + in_slot;
 	map->dir = dir;
 
-	if (dir == DMA_FROM_DEVICE || (attrs & DMA_ATTR_SKIP_CPU_SYNC))
+	if (dir == DMA_FROM_DEVICE && (attrs & DMA_ATTR_WINDOW_NO_FILL))
+		; /* See there. */
+	else if (dir == DMA_FROM_DEVICE || (attrs & DMA_ATTR_SKIP_CPU_SYNC))
 		memset(win->vaddr + map->offset, 0, size);
 	else
 		copied = copy_in(map, 0, size);

@@ -542,6 +542,41 @@ TEST_F_TIMEOUT(no_stale_data, skip_cpu_sync, LIMIT)
 	EXPECT_EQ(0, mem_free(E, &buf));
 }
 
+/*
+ * DMA_ATTR_WINDOW_NO_FILL: for who copies back no more than was written. What
+ * the device sees then is of the window's past, never of the buffer's.
+ */
+TEST_F_TIMEOUT(no_stale_data, no_fill, LIMIT)
+{
+	struct mem buf;
+	struct map p;
+
+	ASSERT_EQ(0, mem_new(E, &buf, EDU_BUFFER, 8 * KIB, 0, 0));
+	ASSERT_EQ(0, soil(E, 0xd6));
+	fill(buf.mem, buf.size, 1);
+	ASSERT_EQ(0, map(E, &p, &buf, 0, 4 * KIB, EDU_FROM_DEVICE, EDU_WINDOW_NO_FILL));
+	memset(other, 0xd6, 4 * KIB);
+	ASSERT_EQ(0, see(E, p.addr, look, 4 * KIB));
+	EXPECT_EQ(0, memcmp(look, other, 4 * KIB));
+	fill(look, 100, 2);
+	ASSERT_EQ(0, put(E, p.addr, look, 100));
+	ASSERT_EQ(0, sync_range(E, &p, 0, 100, EDU_FROM_DEVICE, true));
+	ASSERT_EQ(0, unmap(E, &p, EDU_SKIP_CPU_SYNC));
+	EXPECT_TRUE(has(buf.mem, 0, 100, 2));
+	EXPECT_TRUE(has(buf.mem, 100, 8 * KIB - 100, 1));
+	/* It means nothing in the other directions. */
+	ASSERT_EQ(0, map(E, &p, &buf, 0, 4 * KIB, EDU_BIDIRECTIONAL, EDU_WINDOW_NO_FILL));
+	ASSERT_EQ(0, see(E, p.addr, look, 4 * KIB));
+	EXPECT_EQ(0, memcmp(look, buf.mem, 4 * KIB));
+	ASSERT_EQ(0, unmap(E, &p, 0));
+	ASSERT_EQ(0, map(E, &p, &buf, 0, 4 * KIB, EDU_TO_DEVICE,
+			 EDU_WINDOW_NO_FILL | EDU_SKIP_CPU_SYNC));
+	ASSERT_EQ(0, see(E, p.addr, look, 4 * KIB));
+	EXPECT_TRUE(is_zero(look, 4 * KIB));
+	ASSERT_EQ(0, unmap(E, &p, 0));
+	EXPECT_EQ(0, mem_free(E, &buf));
+}
+
 /* Coherent memory that others have used before is zeroed, padding included. */
 TEST_F_TIMEOUT(no_stale_data, coherent, LIMIT)
 {
