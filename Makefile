@@ -46,6 +46,11 @@ check: ## everything that is tested: lint, host tools, guests
 ##   T=name: only this test; logs and KTAP are kept in build/check/
 	@scripts/check
 
+.PHONY: mutants
+mutants: ## break the code on purpose, see whether the tests notice (long)
+##   M=GLOB: only these (scripts/mutants --list); results in build/mutants/
+	@scripts/mutants
+
 .PHONY: lint
 lint: ## static checks: checkpatch, sparse, W=1, dt-schema, series ...
 ##   T="name ...": only these (scripts/lint --list); output in build/check/lint/
@@ -74,7 +79,7 @@ vhost: ## build the host tools (vhost-user-guard)
 
 .PHONY: clean
 clean: ## remove what was built; sources and downloads stay
-	rm -rf $(addprefix $(BUILD)/,check guest initramfs kernel log run \
+	rm -rf $(addprefix $(BUILD)/,check guest initramfs kernel log mutants run \
 		series series-check vhost)
 
 .PHONY: distclean
