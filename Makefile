@@ -51,6 +51,11 @@ mutants: ## break the code on purpose, see whether the tests notice (long)
 ##   M=GLOB: only these (scripts/mutants --list); results in build/mutants/
 	@scripts/mutants
 
+.PHONY: bench
+bench: ## what DMA costs: mainline's pool, a window and neither, in one boot (long)
+##   B="GUEST ...": only these (scripts/bench --list); results in build/bench/
+	@scripts/bench
+
 .PHONY: lint
 lint: ## static checks: checkpatch, sparse, W=1, dt-schema, series ...
 ##   T="name ...": only these (scripts/lint --list); output in build/check/lint/
@@ -79,7 +84,7 @@ vhost: ## build the host tools (vhost-user-guard)
 
 .PHONY: clean
 clean: ## remove what was built; sources and downloads stay
-	rm -rf $(addprefix $(BUILD)/,check guest initramfs kernel log mutants run \
+	rm -rf $(addprefix $(BUILD)/,bench check guest initramfs kernel log mutants run \
 		series series-check vhost)
 
 .PHONY: distclean

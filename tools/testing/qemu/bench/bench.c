@@ -1,0 +1,416 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Ask /dev/dma-window-bench for measurements, print them.
+ *
+ * usage: bench instructions|contention|locks|largest|touch PATH=DEVICE...
+ *        bench page-size
+ *
+ * PATH is what the device's DMA goes through: "direct", which has nothing that
+ * could get full, or any other word. The output is KTAP; the results are
+ * comments in it, with columns separated by tabs (README.md):
+ *
+ *	# bench cost OP PATH POOL DIR SIZE DEPTH THREADS ROUND OPS FIRST SECOND RATE
+ *	# bench value KEY PATH VALUE
+ *
+ * Times are nanoseconds per operation, without those of the loop around it.
+ */
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "bench_uapi.h"
+
+#define ARRAY_SIZE(a)	(sizeof(a) / sizeof((a)[0]))
+#define KIB		1024ull
+#define MIB		(1024 * KIB)
+#define MSEC		1000000ull
+
+/* What is mapped to fill up a pool; no pool here is larger. */
+#define FILL_LIMIT	(64 * MIB)
+/* In flight at a time, or entries of a scatterlist. */
+#define DEPTH		16
+#define ROUNDS		5
+/* Of each round, the best counts: the others were disturbed by the host. */
+#define SLICES		3
+
+static const char *const op_names[] = {
+	"empty", "memcpy", "memset", "pair", "batch", "sync", "sg", "coherent",
+};
+
+static const char *const dir_names[] = { "both", "to", "from" };
+
+struct path {
+	const char *name;
+	const char *device;
+};
+
+static int fd;
+static struct path *paths;
+static int npaths;
+static int results, failures;
+static double loop_ns;
+
+static void result(bool ok, const char *what, const char *path)
+{
+	printf("%s %d %s%s%s\n", ok ? "ok" : "not ok", ++results, what,
+	       *path ? ": " : "", path);
+	failures += !ok;
+}
+
+static bool is_direct(const struct path *p)
+{
+	return !strcmp(p->name, "direct");
+}
+
+static struct bench_run request(const struct path *p, int op, int dir,
+				unsigned long long size)
+{
+	struct bench_run run = { .op = op, .dir = dir, .size = size,
+				 .threads = 1, .depth = 1, .chunk = 1,
+				 .limit = 20 * MSEC };
+
+	snprintf(run.name, sizeof(run.name), "%s", p->device);
+	return run;
+}
+
+/* 0, -ENOSPC if there is no room, or an error that should not be. */
+static int measure(const struct path *p, struct bench_run *run,
+		   const char *pool, int round)
+{
+	double ops, first, second = 0;
+	int ret = 0;
+
+	if (ioctl(fd, BENCH_RUN, run))
+		ret = -errno;
+	printf("# bench\tcost\t%s\t%s\t%s\t%s\t%llu\t%u\t%u\t%d\t",
+	       op_names[run->op], p->name, pool, dir_names[run->dir], run->size,
+	       run->depth, run->threads, round);
+	if (ret || !run->done) {
+		/* No room: that is a result as well. */
+		printf("0\t-\t-\t-\n");
+		return ret;
+	}
+	ops = run->done;
+	first = run->first / ops;
+	switch (run->op) {
+	case BENCH_BATCH:
+	case BENCH_SYNC:
+	case BENCH_COHERENT:
+		second = run->second / ops - loop_ns;
+		break;
+	}
+	first -= loop_ns;
+	printf("%llu\t%.1f\t%.1f\t%llu\n", run->done, first, second, run->rate);
+	return 0;
+}
+
+/* Operations for a size: enough for an average, few enough to end. */
+static void amount(struct bench_run *run)
+{
+	if (run->op == BENCH_BATCH || run->op == BENCH_COHERENT)
+		run->chunk = run->size > 64 * KIB ? 1 : 4;
+	else if (run->op == BENCH_SG)
+		run->chunk = run->size > 16 * KIB ? 1 : 8;
+	else
+		run->chunk = run->size > 64 * KIB ? 2 : 64;
+	run->loops = 8 * run->chunk * run->depth;
+	if (run->op == BENCH_SG)
+		run->loops = 8 * run->chunk;
+}
+
+/* One measurement with a clock that counts instructions. */
+static bool count(const struct path *p, int op, int dir, unsigned long long size,
+		  unsigned int depth, const char *pool)
+{
+	struct bench_run run = request(p, op, dir, size), warm;
+	int ret;
+
+	run.flags = BENCH_IRQS_OFF;
+	run.depth = depth;
+	amount(&run);
+	/* What is slower the first time is not what is asked for. */
+	warm = run;
+	warm.loops = 1;
+	if (ioctl(fd, BENCH_RUN, &warm) && errno != ENOSPC)
+		return false;
+	ret = measure(p, &run, pool, 0);
+	return !ret || ret == -ENOSPC;
+}
+
+static bool fill(const struct path *p, unsigned int percent, unsigned int unit,
+		 bool random, const char *pool)
+{
+	struct bench_fill arg = { .unit = unit, .permille = percent * 10,
+				  .random = random, .limit = FILL_LIMIT };
+
+	snprintf(arg.name, sizeof(arg.name), "%s", p->device);
+	if (ioctl(fd, BENCH_FILL, &arg)) {
+		printf("# pool %s: %s\n", pool, strerror(errno));
+		return false;
+	}
+	if (percent) {
+		printf("# bench\tvalue\tfilled.%s\t%s\t%llu\n", pool, p->name,
+		       arg.filled);
+		printf("# bench\tvalue\tleft.%s\t%s\t%llu\n", pool, p->name,
+		       arg.left);
+	}
+	return true;
+}
+
+static void instructions(void)
+{
+	static const unsigned long long sizes[] = {
+		64, 256, KIB, 2 * KIB, 4 * KIB, 8 * KIB, 16 * KIB, 32 * KIB,
+		64 * KIB, 128 * KIB, 256 * KIB, 512 * KIB, MIB, 2 * MIB, 4 * MIB,
+	};
+	static const struct {
+		const char *name;
+		unsigned int percent, unit;
+		bool random;
+	} pools[] = {
+		/* The last mappings of a full pool undone: one free run. */
+		{ "50", 50, 2048, false },
+		{ "90", 90, 2048, false },
+		{ "99", 99, 2048, false },
+		/* Any of them undone: holes of 2 KiB to 64 KiB. */
+		{ "frag50", 50, 0, true },
+		{ "frag90", 90, 0, true },
+		{ "frag99", 99, 0, true },
+		/* The same with holes of 2 KiB, the worst there is. */
+		{ "small90", 90, 2048, true },
+	};
+	struct bench_run run = request(&paths[0], BENCH_EMPTY, 0, 1);
+	unsigned int i, j;
+	int dir, k;
+	bool ok;
+
+	printf("1..%d\n", 1 + 2 * npaths);
+	run.flags = BENCH_IRQS_OFF;
+	run.chunk = 64;
+	run.loops = 512;
+	ok = !ioctl(fd, BENCH_RUN, &run) && run.done;
+	if (ok)
+		loop_ns = (double)run.first / run.done;
+	printf("# bench\tvalue\tloop\t-\t%.2f\n", loop_ns);
+	for (i = 0; i < ARRAY_SIZE(sizes); i++) {
+		ok &= count(&paths[0], BENCH_MEMCPY, 0, sizes[i], 1, "0");
+		ok &= count(&paths[0], BENCH_MEMSET, 0, sizes[i], 1, "0");
+	}
+	result(ok, "copies", "");
+
+	for (k = 0; k < npaths; k++) {
+		const struct path *p = &paths[k];
+
+		ok = true;
+		for (dir = 0; dir < 3; dir++) {
+			for (i = 0; i < ARRAY_SIZE(sizes); i++) {
+				ok &= count(p, BENCH_PAIR, dir, sizes[i], 1, "0");
+				if (sizes[i] <= 64 * KIB)
+					ok &= count(p, BENCH_BATCH, dir, sizes[i],
+						    DEPTH, "0");
+				if (sizes[i] <= 256 * KIB)
+					ok &= count(p, BENCH_SYNC, dir, sizes[i],
+						    1, "0");
+				if (sizes[i] <= 64 * KIB)
+					ok &= count(p, BENCH_SG, dir, sizes[i],
+						    DEPTH, "0");
+			}
+		}
+		for (i = 0; i < ARRAY_SIZE(sizes); i++)
+			if (sizes[i] >= 4 * KIB)
+				ok &= count(p, BENCH_COHERENT, 0, sizes[i],
+					    sizes[i] > 256 * KIB ? 2 : DEPTH, "0");
+		result(ok, "empty pool", p->name);
+
+		ok = true;
+		for (j = 0; j < ARRAY_SIZE(pools) && !is_direct(p); j++) {
+			const char *pool = pools[j].name;
+
+			ok &= fill(p, pools[j].percent, pools[j].unit,
+				   pools[j].random, pool);
+			for (i = 0; i < ARRAY_SIZE(sizes); i++) {
+				if (sizes[i] > 256 * KIB)
+					break;
+				ok &= count(p, BENCH_PAIR, BENCH_TO_DEVICE,
+					    sizes[i], 1, pool);
+				ok &= count(p, BENCH_PAIR, BENCH_FROM_DEVICE,
+					    sizes[i], 1, pool);
+				if (sizes[i] <= 64 * KIB)
+					ok &= count(p, BENCH_BATCH, BENCH_TO_DEVICE,
+						    sizes[i], DEPTH, pool);
+			}
+			ok &= count(p, BENCH_COHERENT, 0, 4 * KIB, 1, pool);
+			ok &= count(p, BENCH_COHERENT, 0, 64 * KIB, 1, pool);
+		}
+		if (!is_direct(p))
+			ok &= fill(p, 0, 0, false, "");
+		result(ok, "occupied pool", p->name);
+	}
+}
+
+static void contention(void)
+{
+	static const unsigned long long sizes[] = { 64, 4 * KIB, 64 * KIB };
+	unsigned int i, threads, slice;
+	int round, k;
+	bool ok;
+
+	printf("1..%d\n", ROUNDS);
+	for (round = 1; round <= ROUNDS; round++) {
+		ok = true;
+		for (i = 0; i < ARRAY_SIZE(sizes); i++) {
+			/* What the machine itself gives for a second CPU. */
+			for (k = -1; k < npaths; k++) {
+				const struct path *p = &paths[k < 0 ? 0 : k];
+				int op = k < 0 ? BENCH_MEMCPY : BENCH_PAIR;
+
+				for (slice = 0; slice < 2 * SLICES; slice++) {
+					struct bench_run run = request(p, op,
+						BENCH_TO_DEVICE, sizes[i]);
+
+					threads = 1 + slice % 2;
+					run.threads = threads;
+					run.chunk = 64;
+					run.loops = ~0ull;
+					run.limit = 80 * MSEC;
+					ok &= !measure(p, &run, "0", round);
+				}
+			}
+		}
+		result(ok, "round", "");
+	}
+}
+
+/* 100 000 operations on two CPUs, all of them looked at. */
+static void locks(void)
+{
+	int k;
+
+	printf("1..%d\n", npaths);
+	for (k = 0; k < npaths; k++) {
+		const struct path *p = &paths[k];
+		struct bench_run run = request(p, BENCH_PAIR, BENCH_TO_DEVICE,
+					       4 * KIB);
+		struct bench_run warm = run;
+		bool ok;
+
+		warm.threads = 2;
+		warm.chunk = 100;
+		warm.loops = 1000;
+		/* The timer's interrupt takes locks, too. */
+		run.flags = BENCH_COUNT_LOCKS | BENCH_IRQS_OFF;
+		run.threads = 2;
+		run.chunk = 100;
+		run.loops = 50000;
+		run.limit = 60000 * MSEC;
+		ok = !ioctl(fd, BENCH_RUN, &warm) && !ioctl(fd, BENCH_RUN, &run);
+		if (!ok)
+			printf("# cannot count: %s\n", strerror(errno));
+		ok &= run.done == 100000;
+		if (ok) {
+			printf("# bench\tvalue\tlocks\t%s\t%.5f\n", p->name,
+			       (double)run.locks / run.done);
+			printf("# bench\tvalue\tlocks.shared\t%s\t%.5f\n",
+			       p->name, (double)run.shared / run.done);
+		}
+		result(ok, "locks", p->name);
+	}
+}
+
+static void largest(void)
+{
+	unsigned int coherent;
+	int k;
+
+	printf("1..%d\n", 2 * npaths);
+	for (k = 0; k < npaths; k++) {
+		for (coherent = 0; coherent < 2; coherent++) {
+			struct bench_largest arg = { .coherent = coherent,
+						     .limit = FILL_LIMIT };
+			const char *key = coherent ? "max.coherent" : "max.map";
+
+			snprintf(arg.name, sizeof(arg.name), "%s",
+				 paths[k].device);
+			if (ioctl(fd, BENCH_LARGEST, &arg)) {
+				printf("# %s: %s\n", key, strerror(errno));
+				result(false, key, paths[k].name);
+				continue;
+			}
+			printf("# bench\tvalue\t%s\t%s\t%llu\n", key,
+			       paths[k].name, arg.size);
+			result(true, key, paths[k].name);
+		}
+	}
+}
+
+/* One mapping, for who looks where it goes: no KTAP. */
+static void touch(void)
+{
+	struct bench_run run = request(&paths[0], BENCH_PAIR, BENCH_TO_DEVICE, 64);
+
+	run.loops = 1;
+	if (ioctl(fd, BENCH_RUN, &run)) {
+		perror(paths[0].device);
+		failures++;
+	}
+}
+
+static const struct {
+	const char *name;
+	void (*run)(void);
+} commands[] = {
+	{ "touch", touch },
+	{ "instructions", instructions },
+	{ "contention", contention },
+	{ "locks", locks },
+	{ "largest", largest },
+};
+
+int main(int argc, char **argv)
+{
+	unsigned int i;
+	char *eq;
+	int k;
+
+	if (argc == 2 && !strcmp(argv[1], "page-size")) {
+		printf("%ld\n", sysconf(_SC_PAGESIZE));
+		return 0;
+	}
+	if (argc < 3)
+		goto usage;
+	npaths = argc - 2;
+	paths = calloc(npaths, sizeof(*paths));
+	if (!paths)
+		return 1;
+	for (k = 0; k < npaths; k++) {
+		eq = strchr(argv[2 + k], '=');
+		if (!eq)
+			goto usage;
+		*eq = '\0';
+		paths[k].name = argv[2 + k];
+		paths[k].device = eq + 1;
+	}
+	fd = open(BENCH_DEVICE, O_RDWR | O_CLOEXEC);
+	if (fd < 0) {
+		perror(BENCH_DEVICE);
+		return 1;
+	}
+	for (i = 0; i < ARRAY_SIZE(commands); i++) {
+		if (strcmp(argv[1], commands[i].name))
+			continue;
+		setvbuf(stdout, NULL, _IOLBF, 0);
+		if (commands[i].run != touch)
+			printf("TAP version 13\n");
+		commands[i].run();
+		return failures ? 1 : 0;
+	}
+usage:
+	fprintf(stderr, "usage: bench COMMAND PATH=DEVICE...\n");
+	return 2;
+}

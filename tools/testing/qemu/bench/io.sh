@@ -1,0 +1,163 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# Real data over virtio devices whose DMA takes different paths, in turns so that
+# a change in the host's load meets all of them.
+#
+# usage: io.sh blk|tcp PATH=DEVICE...
+#        io.sh rx|paths REGION PATH=DEVICE...
+# REGION is the window's name; for rx, direct= is who sends the frames.
+#
+# Results, as comments in KTAP:
+#	# bench rate KEY PATH ROUND BYTES-PER-SECOND
+#	# bench value KEY PATH VALUE
+
+B=/bench
+ROUNDS=5
+MS=${MS:-1000}
+T=/sys/kernel/tracing
+n=0 rc=0
+
+result() {
+	n=$((n + 1))
+	if [ "$1" = 0 ]; then
+		echo "ok $n $2"
+	else
+		echo "not ok $n $2"
+		rc=1
+	fi
+}
+
+# child DEVICE net|block: the interface or disk of a virtio device.
+child() {
+	for c in /sys/bus/*/devices/"$1"/virtio*/"$2"/*; do
+		[ ! -e "$c" ] || echo "${c##*/}"
+	done
+}
+
+# rate KEY PATH ROUND COMMAND...: COMMAND prints bytes per second.
+rate() {
+	key=$1 path=$2 round=$3
+	shift 3
+	if got=$("$@" 2>&1); then
+		printf '# bench\trate\t%s\t%s\t%s\t%s\n' "$key" "$path" "$round" "$got"
+	else
+		echo "# $key $path: $got"
+		return 1
+	fi
+}
+
+blk() {
+	echo "1..$ROUNDS"
+	for round in $(seq $ROUNDS); do
+		ok=0
+		for what in rr4k:randread:4096:32 rw4k:randwrite:4096:32 \
+			seq64k:read:65536:16 seq1m:read:1048576:8; do
+			for pair in "$@"; do
+				IFS=:
+				# shellcheck disable=SC2086 # fields
+				set -- $what "$@"
+				unset IFS
+				rate "fio.$1" "${pair%%=*}" "$round" $B/blkrate \
+					"/dev/$(child "${pair#*=}" block)" \
+					"$2" "$3" "$4" "$MS" || ok=1
+				shift 4
+			done
+		done
+		result $ok "blk round $round"
+	done
+}
+
+tcp() {
+	port=$(host port) || exit 1
+	net=1
+	for pair in "$@"; do
+		ifconfig "$(child "${pair#*=}" net)" 10.0.$net.15 netmask 255.255.255.0 up
+		net=$((net + 1))
+	done
+	echo "1..$ROUNDS"
+	for round in $(seq $ROUNDS); do
+		ok=0
+		for dir in rx tx; do
+			net=1
+			for pair in "$@"; do
+				rate tcp.$dir "${pair%%=*}" "$round" $B/tcprate \
+					10.0.$net.2 "$port" $dir "$MS" || ok=1
+				net=$((net + 1))
+			done
+		done
+		result $ok "tcp round $round"
+	done
+}
+
+# bounced: bytes copied so far between mainline's pool and buffers.
+bounced() {
+	awk '/ bounce: / { sub(/.* size=/, ""); sum += $1 } END { print sum + 0 }' $T/trace
+}
+
+copied() { echo $(($(cat "$region/bytes_in") + $(cat "$region/bytes_out"))); }
+
+rx() {
+	region=/sys/kernel/debug/swiotlb/$1
+	shift
+	for pair in "$@"; do
+		[ "${pair%%=*}" != direct ] || from=$(child "${pair#*=}" net)
+	done
+	frames=2000
+	echo 'p:bounce swiotlb_bounce size=%x2:u64' >$T/kprobe_events
+	echo "1..$((2 * ($# - 1)))"
+	for size in mtu:1514 64:64; do
+		for pair in "$@"; do
+			path=${pair%%=*}
+			[ "$path" != direct ] || continue
+			to=$(child "${pair#*=}" net)
+			# The ring is refilled in lots: begin where it is usual.
+			$B/frames "$from" "$to" "${size#*:}" 512 >/dev/null
+			: >$T/trace
+			[ ! -e $T/events/kprobes/bounce/enable ] ||
+				echo 1 >$T/events/kprobes/bounce/enable
+			before=$(copied)
+			$B/frames "$from" "$to" "${size#*:}" $frames
+			ok=$?
+			after=$(copied)
+			if [ "$path" = mainline ]; then
+				[ -e $T/events/kprobes/bounce/enable ] || ok=1
+				before=0 after=$(bounced)
+			fi
+			[ ! -e $T/events/kprobes/bounce/enable ] ||
+				echo 0 >$T/events/kprobes/bounce/enable
+			# A frame and the header of 12 bytes that virtio puts before it.
+			[ $ok != 0 ] || printf '# bench\tvalue\tnet.rx.%s\t%s\t%s\n' "${size%:*}" "$path" \
+				"$(awk -v c=$((after - before)) -v f=$frames -v s="${size#*:}" \
+					'BEGIN { printf "%.4f", c / (f * (s + 12)) }')"
+			result $ok "rx ${size%:*} $path"
+		done
+	done
+	echo >$T/kprobe_events
+}
+
+# paths REGION PATH=DEVICE...: is the window's what says so, and nothing else?
+paths() {
+	region=/sys/kernel/debug/swiotlb/$1
+	shift
+	echo "1..$#"
+	for pair in "$@"; do
+		want=1
+		[ "${pair%%=*}" != window ] || want=0
+		grep -qxF "${pair#*=}" "$region/devices"
+		[ $? = $want ]
+		result $? "$pair"
+	done
+}
+
+echo "TAP version 13"
+what=$1
+shift
+case $what in
+blk) blk "$@" ;;
+tcp) tcp "$@" ;;
+rx) rx "$@" ;;
+paths) paths "$@" ;;
+*) rc=2 ;;
+esac
+exit $rc

@@ -1,0 +1,402 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-only
+"""Tables, plots and the summary of what the benchmark's guests have printed.
+
+usage: report.py OUT GUEST-DIRECTORY...
+
+Reads the channel of each guest, which is called as its directory. Written to
+OUT: cost.tsv, rate.tsv and value.tsv (all that was measured), table.tsv (costs
+side by side), summary.tsv (a row per target), size.* and pool.* (plots). A
+target that was not measured is "missed", with the reason in its comment.
+"""
+
+import os
+import re
+import statistics
+import subprocess
+import sys
+from collections import defaultdict
+
+COST = ["guest", "op", "path", "pool", "dir", "size", "depth", "threads", "round",
+        "ops", "first", "second", "rate"]
+RATE = ["guest", "key", "path", "round", "bytes_per_second"]
+VALUE = ["guest", "key", "path", "value"]
+LINE = re.compile(r"^[0-9.]+ : # bench\t(cost|rate|value)\t(.*)$")
+
+KIB = 1024
+SIZES = [64, 256, KIB, 2 * KIB, 4 * KIB, 8 * KIB, 16 * KIB, 32 * KIB, 64 * KIB]
+POOLS = ["0", "50", "90", "99", "frag50", "frag90", "frag99"]
+COLUMNS = ["key", "value", "mainline", "ratio", "target", "status", "comment"]
+
+
+class NotMeasured(Exception):
+    pass
+
+
+class Data:
+    def __init__(self, directories):
+        self.rows = {"cost": [], "rate": [], "value": []}
+        self.guests = []
+        self.costs = {}
+        self.rounds = defaultdict(dict)
+        self.rates = defaultdict(dict)
+        self.values = {}
+        for d in directories:
+            self.read(os.path.basename(d.rstrip("/")), os.path.join(d, "channel"))
+
+    def read(self, guest, path):
+        self.guests.append(guest)
+        with open(path, encoding="utf-8", errors="replace") as f:
+            for line in f:
+                m = LINE.match(line.rstrip("\n"))
+                if m:
+                    self.add(m.group(1), [guest] + m.group(2).split("\t"))
+
+    def add(self, kind, row):
+        self.rows[kind].append(row)
+        if kind == "value":
+            guest, key, path, value = row
+            self.values[guest, key, path] = float(value)
+        elif kind == "rate":
+            _, key, path, rnd, rate = row
+            self.rates[key, path][int(rnd)] = float(rate)
+        else:
+            guest, op, path, pool, way, size, depth, threads, rnd, _, first, second, rate = row
+            key = (guest, op, path, pool, way, int(size), int(depth), int(threads))
+            if first == "-":
+                self.costs[key] = None
+            else:
+                self.costs[key] = (float(first), float(second))
+                best = self.rounds[key]
+                best[int(rnd)] = max(float(rate), best.get(int(rnd), 0))
+
+    def value(self, guest, key, path):
+        try:
+            return self.values[guest, key, path]
+        except KeyError:
+            raise NotMeasured(f"guest {guest} has no {key} of {path}") from None
+
+    def cost(self, op, path, pool, way, size, depth=1, guest="instructions"):
+        """Of both halves; None if there was no room."""
+        try:
+            both = self.costs[guest, op, path, pool, way, size, depth, 1]
+        except KeyError:
+            raise NotMeasured(f"guest {guest} has no {op} of {size} bytes, {path}") from None
+        return sum(both) if both else None
+
+    def copy(self, size):
+        return self.cost("memcpy", "direct", "0", "both", size)
+
+    def overhead(self, path, pool, size, op="pair", depth=1):
+        """Map and unmap to the device, without the copy and the empty call."""
+        whole = self.cost(op, path, pool, "to", size, depth)
+        if whole is None:
+            return None
+        return whole - self.copy(size) - self.cost(op, "direct", "0", "to", size, depth)
+
+
+class Summary:
+    def __init__(self, data):
+        self.data = data
+        self.rows = []
+
+    def row(self, key, target, measure):
+        """MEASURE returns value, mainline, ratio, met, comment."""
+        try:
+            value, mainline, ratio, met, comment = measure()
+        except NotMeasured as e:
+            self.rows.append([key, "-", "-", "-", target, "missed", f"not measured: {e}"])
+            return
+        self.rows.append([key, number(value), number(mainline), number(ratio), target,
+                          "met" if met else "missed", comment])
+
+    def pool(self, pool, op="pair", depth=1):
+        """The worst ratio, where it is, and how much more than in an empty pool."""
+        worst = None
+        own = 0.0
+        unfit = []
+        for size in SIZES:
+            ours = self.data.overhead("window", pool, size, op, depth)
+            theirs = self.data.overhead("mainline", pool, size, op, depth)
+            if ours is None or theirs is None:
+                unfit.append(f"{size} ({'window' if ours is None else 'mainline'})")
+                continue
+            own = max(own, ours / self.data.overhead("window", "0", size, op, depth))
+            if worst is None or ours / theirs > worst[2]:
+                worst = (ours, theirs, ours / theirs, size)
+        if worst is None:
+            raise NotMeasured("no size was mapped on both")
+        note = f"worst at {worst[3]} bytes"
+        if unfit:
+            note += "; did not fit: " + ", ".join(unfit)
+        return worst, own, note
+
+    def pool_empty(self, op="pair", depth=1):
+        (ours, theirs, ratio, _), _, note = self.pool("0", op, depth)
+        return ours, theirs, ratio, ratio <= 0.10, note
+
+    def pool_full(self, op="pair", depth=1, pool="frag90"):
+        (ours, theirs, ratio, _), own, note = self.pool(pool, op, depth)
+        return (ours, theirs, ratio, ratio <= 0.04 and own <= 1.2,
+                f"{note}; at most {own:.2f} times our own in an empty pool")
+
+    def fromdev(self):
+        ours = self.data.cost("pair", "window", "0", "from", 4 * KIB)
+        theirs = self.data.cost("pair", "mainline", "0", "from", 4 * KIB)
+        return (ours, theirs, ours / theirs, ours / theirs <= 0.32,
+                f"direct: {number(self.data.cost('pair', 'direct', '0', 'from', 4 * KIB))}")
+
+    def largest(self, key):
+        ours = self.data.value("instructions", key, "window")
+        theirs = self.data.value("instructions", key, "mainline")
+        return ours, theirs, ours / theirs, ours >= 32 << 20, "bytes, of a pool of 64 MiB"
+
+    def locks(self):
+        ours = self.data.value("contention", "locks.shared", "window")
+        theirs = self.data.value("contention", "locks.shared", "mainline")
+        if not theirs:
+            raise NotMeasured("the count finds none in mainline either: it does not work")
+        taken = self.data.value("contention", "locks", "window")
+        return (ours, theirs, ours / theirs, ours == 0,
+                "per map + unmap of 4 KiB, 2 x 50000, by kprobes on all lock functions; "
+                f"shared: taken by both CPUs; all locks of ours: {taken:g}")
+
+    def scale(self, op, path, size):
+        one, two = (self.data.rounds.get(("contention", op, path, "0", "to", size, 1, n), {})
+                    for n in (1, 2))
+        both = sorted(set(one) & set(two))
+        if not both:
+            raise NotMeasured(f"guest contention has no {op}, {path}")
+        return statistics.median(two[r] / one[r] for r in both)
+
+    def scale_2cpu(self, size):
+        machine = self.scale("memcpy", "direct", size)
+        ours = self.scale("pair", "window", size)
+        theirs = self.scale("pair", "mainline", size)
+        if machine < 1.7 or ours > 2.3:
+            raise NotMeasured(f"the host was busy: copies alone scale by {machine:.2f}, "
+                              f"the window by {ours:.2f}")
+        return (ours, theirs, ours / theirs, ours >= 1.7,
+                f"{size} bytes; the machine itself, copies only: "
+                f"{machine:.2f}; "
+                f"direct: {self.scale('pair', 'direct', size):.2f}")
+
+    def meta(self):
+        mib = 64
+        ours = self.data.value("instructions", "meta", "window") / mib
+        theirs = self.data.value("instructions", "meta", "mainline") / mib
+        return (ours, theirs, ours / theirs, ours <= 4096,
+                "bytes per MiB, as the page and per-CPU allocators see it, of 64 MiB")
+
+    def others(self):
+        def pair(guest):
+            return self.data.cost("pair", "direct", "0", "to", 4 * KIB, guest=guest)
+
+        def worst(ways):
+            return max(self.data.cost(op, "direct", "0", way, 4 * KIB, depth) /
+                       self.data.cost(op, "direct", "0", way, 4 * KIB, depth, "unpatched")
+                       for op, way, depth in ways)
+        ours, theirs = pair("instructions"), pair("unpatched")
+        more = worst([("sg", "to", 16), ("sync", "both", 1), ("coherent", "both", 16)])
+        return (ours, theirs, ours / theirs, ours / theirs <= 1.03,
+                "map + unmap of 4 KiB, direct; \"mainline\" is the unpatched kernel; "
+                f"worst of sg, sync, coherent: {more:.3f}")
+
+    def rate(self, key, target):
+        medians = {}
+        for path in ("window", "mainline", "direct"):
+            rounds = self.data.rates.get((key, path))
+            if not rounds:
+                raise NotMeasured(f"no {key} of {path}")
+            medians[path] = statistics.median(rounds.values())
+
+        def to_direct(path):
+            a, b = self.data.rates[key, path], self.data.rates[key, "direct"]
+            return statistics.median(a[r] / b[r] for r in set(a) & set(b))
+        ratio = to_direct("window")
+        return (medians["window"], medians["mainline"], ratio, ratio >= target,
+                f"bytes/s; the ratio is to unrestricted ({number(medians['direct'])}), "
+                f"mainline's is {to_direct('mainline'):.3f}")
+
+    def received(self, key):
+        ours = self.data.value("io", key, "window")
+        theirs = self.data.value("io", key, "mainline")
+        # Frames of the protocols' own, an ARP now and then, are not counted.
+        return ours, theirs, ours / theirs, ours <= 1.005, "bytes copied per byte of used.len"
+
+    def make(self):
+        self.row("pool.empty", "<= 0.10", self.pool_empty)
+        self.row("pool.empty.batch", "<= 0.10", lambda: self.pool_empty("batch", 16))
+        self.row("pool.full", "<= 0.04, 1.2x", self.pool_full)
+        self.row("pool.full.batch", "<= 0.04, 1.2x", lambda: self.pool_full("batch", 16))
+        self.row("pool.full.small", "<= 0.04, 1.2x", lambda: self.pool_full(pool="small90"))
+        self.row("fromdev.4k", "<= 0.32", self.fromdev)
+        self.row("net.rx.mtu", "1.0", lambda: self.received("net.rx.mtu"))
+        self.row("net.rx.64", "1.0", lambda: self.received("net.rx.64"))
+        self.row("max.map", ">= 33554432", lambda: self.largest("max.map"))
+        self.row("max.coherent", ">= 33554432", lambda: self.largest("max.coherent"))
+        self.row("locks.fast", "0", self.locks)
+        self.row("scale.2cpu", ">= 1.7", lambda: self.scale_2cpu(4 * KIB))
+        self.row("scale.2cpu.64", ">= 1.7", lambda: self.scale_2cpu(64))
+        self.row("meta.idle", "<= 4096", self.meta)
+        for key, target in (("fio.rr4k", 0.95), ("fio.seq1m", 0.85),
+                            ("tcp.rx", 0.9), ("tcp.tx", 0.9)):
+            self.row(key, f">= {target}", lambda k=key, t=target: self.rate(k, t))
+        self.row("others.cost", "<= 1.03", self.others)
+        return self.rows
+
+
+def number(x):
+    if isinstance(x, str):
+        return x
+    if abs(x) >= 100000 or x == int(x):
+        return f"{x:.0f}"
+    return f"{x:.1f}" if abs(x) >= 100 else f"{x:.3f}"
+
+
+def write(out, name, columns, rows):
+    with open(os.path.join(out, name), "w", encoding="utf-8") as f:
+        f.write("\t".join(columns) + "\n")
+        for row in rows:
+            f.write("\t".join(str(x) for x in row) + "\n")
+
+
+def side_by_side(data):
+    """Every operation that was measured on more than one path, with ratios."""
+    keys = []
+    for key in data.costs:
+        guest, op, _, pool, way, size, depth, threads = key
+        row = (guest, op, pool, way, size, depth, threads)
+        if guest in ("instructions", "unpatched") and op not in ("memcpy", "memset") and \
+                row not in keys:
+            keys.append(row)
+    rows = []
+    for guest, op, pool, way, size, depth, threads in keys:
+        cells = {}
+        for path in ("direct", "mainline", "window"):
+            both = data.costs.get((guest, op, path, pool, way, size, depth, threads), ())
+            cells[path] = "full" if both is None else sum(both) if both else "-"
+        ratio = "-"
+        if isinstance(cells["window"], float) and isinstance(cells["mainline"], float):
+            ratio = f"{cells['window'] / cells['mainline']:.3f}"
+        rows.append([guest, op, pool, way, size, depth] +
+                    [c if isinstance(c, str) else f"{c:.1f}" for c in cells.values()] + [ratio])
+    return rows
+
+
+def show(columns, rows):
+    rows = [columns] + [[str(x) for x in row] for row in rows]
+    width = [max(len(row[i]) for row in rows) for i in range(len(columns))]
+    for row in rows:
+        print("  ".join(x.ljust(w) for x, w in zip(row, width)).rstrip())
+    print()
+
+
+def for_people(rows):
+    """The part of the table that fits on a screen or two."""
+    for row in rows:
+        _, op, pool, way, size, depth = row[:6]
+        if row[0] == "instructions" and way in ("to", "from", "both") and \
+                size in (64, 4 * KIB, 64 * KIB, 256 * KIB, 4 << 20) and \
+                ((op == "pair" and way != "both" and (pool in POOLS or pool == "small90")) or
+                 (op == "coherent" and pool in ("0", "frag90")) or
+                 (op == "sg" and way == "to" and size == 4 * KIB)):
+            yield [f"{op} x {depth}" if depth > 1 else op, way if op != "coherent" else "", size,
+                   pool] + row[6:]
+
+
+def gnuplot(out, name, text):
+    for terminal, suffix in (("svg size 800,500 dynamic background rgb 'white'", "svg"),
+                             ("pngcairo size 1200,750", "png")):
+        script = f"set terminal {terminal}\nset output '{name}.{suffix}'\n" + text
+        done = subprocess.run(["gnuplot"], input=script, text=True, cwd=out,
+                              capture_output=True, check=False)
+        if done.returncode:
+            sys.exit(f"gnuplot: {done.stderr}")
+
+
+# One colour per path, whatever its direction or size.
+COLOUR = {"mainline": "#c0392b", "window": "#1f5fa8", "direct": "#777777", "copy": "#000000"}
+
+
+def curve(path, n, using, title):
+    return (f"{using} with linespoints linecolor rgb '{COLOUR[path]}' linewidth 2 "
+            f"dashtype {n} pointtype {2 * n + 3} title '{title}'")
+
+
+def unit(size):
+    for shift, name in ((20, "MiB"), (10, "KiB")):
+        if size >> shift:
+            return f"{size >> shift} {name}"
+    return str(size)
+
+
+def plot_sizes(data, out):
+    sizes = sorted({k[5] for k in data.costs if k[0] == "instructions" and k[1] == "pair"})
+    if not sizes:
+        return
+    curves = [("mainline", "to"), ("mainline", "from"), ("window", "to"), ("window", "from"),
+              ("direct", "to")]
+    with open(os.path.join(out, "size.dat"), "w", encoding="utf-8") as f:
+        for size in sizes:
+            cells = []
+            for path, way in curves:
+                cost = data.cost("pair", path, "0", way, size)
+                cells.append("?" if cost is None else f"{cost:.1f}")
+            print(size, *cells, f"{data.copy(size):.1f}", file=f)
+    lines = []
+    for i, (path, way) in enumerate(curves):
+        title = "unrestricted" if path == "direct" else f"{path}, {way} device"
+        lines.append(curve(path, 2 if way == "from" else 1, f"'size.dat' using 1:{i + 2}", title))
+    lines.append(curve("copy", 3, f"'size.dat' using 1:{len(curves) + 2}", "one copy alone"))
+    tics = ", ".join(f"'{unit(s)}' {s}" for s in sizes[::2])
+    gnuplot(out, "size", "\n".join([
+        "set datafile missing '?'", "set logscale x 2", "set logscale y", "set key left top",
+        f"set xtics ({tics})", "set rmargin 4",
+        "set xlabel 'size'", "set ylabel 'instructions, map + unmap'", "set grid",
+        "set title 'Empty pool'", "plot " + ", ".join(lines), ""]))
+
+
+def plot_pools(data, out):
+    curves = [(p, s) for p in ("mainline", "window") for s in (64, 4 * KIB, 64 * KIB)]
+    with open(os.path.join(out, "pool.dat"), "w", encoding="utf-8") as f:
+        for pool in POOLS:
+            cells = []
+            for path, size in curves:
+                over = data.overhead(path, pool, size)
+                # A logarithm needs something above zero.
+                cells.append("?" if over is None else f"{max(over, 1):.1f}")
+            print(f'"{pool} %"' if pool.isdigit() else f'"{pool[4:]} %\\nfragm."', *cells, file=f)
+    gnuplot(out, "pool", "\n".join([
+        "set datafile missing '?'", "set logscale y", "set key left top", "set grid",
+        "set xlabel 'occupied'", "set ylabel 'instructions, map + unmap, without the copy'",
+        "set title 'To the device'", "set xrange [-0.5:6.5]",
+        "plot " + ", ".join(
+            curve(p, 1 + i % 3, f"'pool.dat' using 0:{i + 2}:xtic(1)", f"{p}, {unit(s)}")
+            for i, (p, s) in enumerate(curves)), ""]))
+
+
+def main():
+    if len(sys.argv) < 3:
+        sys.exit(__doc__)
+    out = sys.argv[1]
+    data = Data(sys.argv[2:])
+    write(out, "cost.tsv", COST, data.rows["cost"])
+    write(out, "rate.tsv", RATE, data.rows["rate"])
+    write(out, "value.tsv", VALUE, data.rows["value"])
+    table = side_by_side(data)
+    columns = ["op", "dir", "size", "pool", "direct", "mainline", "window", "ratio"]
+    write(out, "table.tsv", ["guest", "op", "pool", "dir", "size", "depth", "direct",
+                             "mainline", "window", "ratio"], table)
+    summary = Summary(data).make()
+    write(out, "summary.tsv", COLUMNS, summary)
+    if "instructions" in data.guests:
+        print("Instructions of map + unmap, or of alloc + free; the ratio is window / mainline:\n")
+        show(columns, for_people(table))
+        plot_sizes(data, out)
+        plot_pools(data, out)
+    show(COLUMNS, summary)
+
+
+if __name__ == "__main__":
+    main()
