@@ -3,7 +3,8 @@
 #
 # Disks in a window that is far too small for what is asked of them: every byte
 # is right, no request fails or hangs, the log says that the window was full,
-# and nothing is left in it (I5).
+# and nothing is left in it (I5). The high-water mark and the largest free run
+# are what they should be.
 #
 # usage: exhaust.sh WINDOW DEVICE...
 
@@ -11,7 +12,8 @@
 . "$(dirname "$(readlink -f "$0")")/lib.sh"
 
 [ $# -ge 2 ] || skip_all "no disks given: exhaust.sh WINDOW DEVICE..."
-[ -e "$WINDOWS/$1" ] || skip_all "no window $1 here"
+# What was asked for has to be there: that it is refused is no reason to skip.
+[ -e "$WINDOWS/$1" ] || ktap_exit_fail_msg "no window $1 here"
 window=$1
 shift
 
@@ -48,17 +50,28 @@ said_full() {
 	dmesg | tail -n "+$from" | grep -qE "$who: $what; $room\$"
 }
 
+# What the window was filled to, and not only what was used last; it can be
+# reset to what is in use, and not made up.
+hiwater() {
+	dd if="$(block "$1")" of=/dev/null bs=4k count=1 iflag=direct 2>/dev/null
+	file=$WINDOWS/$window/io_tlb_used_hiwater
+	at_least "slots in use at most" "$(cat "$file")" $(($(win "$window" io_tlb_nslabs) / 2)) ||
+		return 1
+	! echo 1 2>/dev/null >"$file" || { echo "it can be set to 1" && return 1; }
+	echo 0 >"$file" && equal "after a reset" "$(cat "$file")" "$(win "$window" io_tlb_used)"
+}
+
 no_io_error() { ! dmesg | tail -n "+$from" | grep -m 3 -E 'I/O error|timed out'; }
 
 for d; do
-	wait_for 10 block "$d" || skip_all "$d has no disk"
+	wait_for 10 block "$d" || ktap_exit_fail_msg "$d has no disk"
 done
 
 ktap_print_header
-ktap_set_plan 8
+ktap_set_plan 10
 # The log from here on.
 from=$(dmesg | wc -l)
-used=$(win "$window" io_tlb_used)
+used=$(win "$window" io_tlb_used) records=$(mappings)
 failed=$(failures "$window") full=$(win "$window" fail_full)
 check "requests are no larger than an eighth of the window" bounded "$@"
 check "direct I/O: every byte is right" load direct "$@"
@@ -70,5 +83,9 @@ check "nothing failed for another reason" equal failures \
 	$(($(failures "$window") - failed)) $full
 check "the log says so" said_full "$*"
 check "no I/O error" no_io_error
-check "nothing left in it" equal "slots in use" "$(win "$window" io_tlb_used)" "$used"
+check "it was in use by half at least, and the mark can be reset" hiwater "$1"
+check "half of it is free in one piece" at_least "largest free run" \
+	"$(win "$window" largest_free)" $(($(win "$window" size) / 2))
+check "nothing left in it" equal "slots in use, records" \
+	"$(win "$window" io_tlb_used) $(mappings)" "$used $records"
 ktap_finished

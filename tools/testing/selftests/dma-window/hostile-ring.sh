@@ -14,7 +14,7 @@
 [ $# -eq 3 ] || skip_all "no disk given: hostile-ring.sh DEVICE WINDOW ID"
 have_host || skip_all "no \"host\" command: not in the project's test guest"
 device=$1 window=$2 id=$3
-dev=$(block "$device") || skip_all "$device has no disk"
+dev=$(block "$device") || ktap_exit_fail_msg "$device has no disk"
 
 throttle() {
 	host qmp block_set_io_throttle "id=/machine/peripheral/$id/virtio-backend" \

@@ -12,7 +12,7 @@
 . "$(dirname "$(readlink -f "$0")")/lib.sh"
 
 [ $# -eq 3 ] || skip_all "no device given: rebind.sh TIMES DEVICE WINDOW"
-[ -e "$WINDOWS/$3" ] || skip_all "no window $3 here"
+[ -e "$WINDOWS/$3" ] || ktap_exit_fail_msg "no window $3 here"
 times=$1 device=$2 window=$3
 
 state() {
