@@ -38,76 +38,6 @@ static inline void trace_swiotlb_bounced(struct device *dev, dma_addr_t addr,
 #include <trace/events/dma_window.h>
 
 /**
- * struct mapping - one mapped buffer or coherent allocation
- * @client: whose it is
- * @orig: physical address of the driver's buffer; unused if @coherent
- * @size: bytes mapped
- * @offset: of the first mapped byte in the window, bytes
- * @slot: first slot
- * @nslots: slots taken, padding before @offset included
- * @dir: direction it was mapped for
- * @coherent: an allocation, not a buffer: there is nothing to copy
- */
-struct mapping {
-	struct dma_window_client	*client;
-	phys_addr_t			orig;
-	size_t				size;
-	u64				offset;
-	unsigned int			slot;
-	unsigned int			nslots;
-	u8				dir;
-	bool				coherent;
-};
-
-/*
- * win->maps[] has a word per slot: 0 if the slot is free, else the address of
- * its record. Records are at least word-aligned; INTERIOR marks the slots of a
- * mapping after its first, so that only the first can be used to undo it.
- */
-#define INTERIOR	1UL
-
-static struct kmem_cache *mapping_cache;
-
-static int __init mapping_cache_init(void)
-{
-	/*
-	 * Type-safe by RCU, so that a walk over a window that devices share
-	 * may look at the records of the other devices: see mapping_at().
-	 */
-	mapping_cache = kmem_cache_create("dma_window_mapping",
-					  sizeof(struct mapping), 0,
-					  SLAB_PANIC | SLAB_TYPESAFE_BY_RCU,
-					  NULL);
-	return 0;
-}
-core_initcall(mapping_cache_init); /* devices are probed from arch_initcall_sync on */
-
-/**
- * dma_window_bounce_init() - make the mapping table of a window
- * @win: the window, its pool made
- *
- * Context: may sleep.
- *
- * Return: 0, or -ENOMEM.
- */
-int dma_window_bounce_init(struct dma_window *win)
-{
-	win->maps = kvcalloc(win->pool.nslots, sizeof(*win->maps), GFP_KERNEL);
-	return win->maps ? 0 : -ENOMEM;
-}
-
-/**
- * dma_window_bounce_exit() - free what dma_window_bounce_init() allocated
- * @win: the window, nothing mapped in it
- *
- * Context: may sleep.
- */
-void dma_window_bounce_exit(struct dma_window *win)
-{
-	kvfree(win->maps);
-}
-
-/**
  * dma_window_max_request() - what a driver may ask for in one request
  * @win: the window
  *
@@ -184,8 +114,8 @@ static void report_unreachable(struct dma_window_client *client, u64 mask)
 static void report_invalid(struct dma_window_client *client, const char *what,
 			   dma_addr_t addr)
 {
-	dma_window_fail(client, &client->win->stats->fail_invalid, "invalid",
-			0);
+	dma_window_fail(client, &client->win->pool.cpu->stats.fail_invalid,
+			"invalid", 0);
 	if (READ_ONCE(client->warned))
 		return;
 	WRITE_ONCE(client->warned, true);
@@ -206,74 +136,52 @@ static unsigned int reachable(const struct dma_window_client *client, u64 mask)
 	return (limit - client->bus_base + 1) >> DMA_WINDOW_SLOT_SHIFT;
 }
 
-/* Slots and a record for a mapping; nothing is visible to anybody yet. */
-static struct mapping *mapping_new(struct dma_window_client *client,
-				   struct dma_window_req *req, u64 mask,
-				   size_t size, gfp_t gfp, bool quiet)
+/*
+ * Slots and a record from the shared part of the pool; nothing is visible to
+ * anybody yet.
+ */
+static struct dma_window_mapping *
+mapping_new(struct dma_window_client *client, struct dma_window_req *req,
+	    unsigned int class, u64 mask, size_t size, gfp_t gfp, bool quiet)
 {
 	const char *what = req->coherent ? "an allocation" : "a mapping";
-	struct dma_window *win = client->win;
-	struct mapping *map;
+	struct dma_window_stats __percpu *stats = &client->win->pool.cpu->stats;
+	struct dma_window_mapping *map;
 
 	req->bus = client->bus_base >> DMA_WINDOW_SLOT_SHIFT;
 	req->limit = reachable(client, mask);
 	if (!req->limit) {
-		dma_window_fail(client, &win->stats->fail_mask, "mask", size);
+		dma_window_fail(client, &stats->fail_mask, "mask", size);
 		report_unreachable(client, mask);
 		return NULL;
 	}
 
-	map = kmem_cache_alloc(mapping_cache, gfp | __GFP_NOWARN);
-	if (!map) {
-		dma_window_fail(client, &win->stats->fail_nomem, "nomem", size);
-		return NULL;
-	}
+	map = dma_window_pool_alloc(&client->win->pool, req, class,
+				    gfp | __GFP_NOWARN);
+	if (!IS_ERR(map))
+		return map;
 
-	map->slot = dma_window_pool_alloc(&win->pool, req);
-	if (map->slot == DMA_WINDOW_NO_SLOT) {
-		kmem_cache_free(mapping_cache, map);
-		dma_window_fail(client, &win->stats->fail_full, "full", size);
+	if (PTR_ERR(map) == -ENOMEM) {
+		dma_window_fail(client, &stats->fail_nomem, "nomem", size);
+	} else {
+		dma_window_fail(client, &stats->fail_full, "full", size);
 		if (!quiet)
 			report_full(client, size, what);
-		return NULL;
 	}
-
-	WRITE_ONCE(map->client, client);
-	map->size = size;
-	map->nslots = req->nslots;
-	map->coherent = req->coherent;
-	return map;
+	return NULL;
 }
 
 /* Make a complete record findable by the address it is handed out as. */
-static dma_addr_t mapping_publish(struct mapping *map)
+static dma_addr_t mapping_publish(struct dma_window_mapping *map)
 {
-	unsigned long *slots = &map->client->win->maps[map->slot];
-	unsigned int i;
-
 	/*
-	 * The record before the words that lead to it: it may be one that was
-	 * freed, and must not be seen to be its former owner's any more. Pairs
-	 * with the address dependencies in mapping_of() and mapping_at().
+	 * The record before what leads to it: it may be one that was freed,
+	 * and must not be seen to be its former owner's any more. Pairs with
+	 * the address dependency in dma_window_pool_at().
 	 */
-	smp_wmb();
-	for (i = 1; i < map->nslots; i++)
-		WRITE_ONCE(slots[i], (unsigned long)map | INTERIOR);
-	WRITE_ONCE(slots[0], (unsigned long)map);
+	smp_store_release(map->head, map);
 
 	return map->client->bus_base + map->offset;
-}
-
-static void mapping_delete(struct mapping *map)
-{
-	struct dma_window *win = map->client->win;
-	unsigned int i;
-
-	/* The first slot was cleared by whoever claimed the mapping. */
-	for (i = 1; i < map->nslots; i++)
-		WRITE_ONCE(win->maps[map->slot + i], 0);
-	dma_window_pool_free(&win->pool, map->slot, map->nslots);
-	kmem_cache_free(mapping_cache, map);
 }
 
 /*
@@ -281,77 +189,109 @@ static void mapping_delete(struct mapping *map)
  * before the mapped bytes does not count, padding behind them does: callers
  * check how far they may go.
  *
- * Under the RCU read lock: if the address is not the caller's, the record that
- * it leads to may be freed meanwhile (see mapping_at()). And it keeps the
- * client of a mapping that is being undone; see client_attach().
+ * Under the RCU read lock: see dma_window_pool_at(). And it keeps the client
+ * of a mapping that is being undone; see client_attach().
  */
-static struct mapping *mapping_of(struct dma_window_client *client,
-				  dma_addr_t addr)
+static __always_inline struct dma_window_mapping *
+mapping_of(struct dma_window_client *client, dma_addr_t addr)
 {
 	struct dma_window *win = client->win;
 	u64 offset = addr - client->bus_base;
-	struct mapping *map;
+	unsigned int slot = offset >> DMA_WINDOW_SLOT_SHIFT;
+	struct dma_window_mapping *map = NULL;
+	struct dma_window_leaf *leaf;
 
 	if (addr < client->bus_base || offset >= win->size)
 		return NULL;
-	map = (void *)(READ_ONCE(win->maps[offset >> DMA_WINDOW_SLOT_SHIFT]) &
-		       ~INTERIOR);
+
+	/* What begins in this slot, else what reaches over it. */
+	leaf = READ_ONCE(win->pool.leaves[slot >> DMA_WINDOW_LEAF_SHIFT]);
+	if (likely(leaf && !((unsigned long)leaf & DMA_WINDOW_COVERED)))
+		map = READ_ONCE(leaf->head[slot & (DMA_WINDOW_LEAF_SLOTS - 1)]);
+	if (unlikely(!map))
+		map = dma_window_pool_at(&win->pool, slot);
 	if (!map || READ_ONCE(map->client) != client || offset < map->offset)
 		return NULL;
 	return map;
 }
 
 /* Take a mapping, if it starts at @addr, away from everybody else. */
-static bool mapping_claim(struct mapping *map, dma_addr_t addr)
+static bool mapping_claim(struct dma_window_mapping *map, dma_addr_t addr)
 {
-	struct dma_window_client *client = map->client;
-	unsigned long *word = &client->win->maps[map->slot];
-
-	return map->offset == addr - client->bus_base &&
-	       cmpxchg(word, (unsigned long)map, 0) == (unsigned long)map;
+	return map->offset == addr - map->client->bus_base &&
+	       cmpxchg(map->head, map, NULL) == map;
 }
 
-static size_t copy_in(struct mapping *map, u64 from, size_t size)
+static size_t copy_in(struct dma_window_mapping *map, u64 from, size_t size)
 {
 	struct dma_window *win = map->client->win;
 
 	memcpy(win->vaddr + map->offset + from,
 	       phys_to_virt(map->orig) + from, size);
-	this_cpu_add(win->stats->bytes_in, size);
 	return size;
 }
 
-static size_t copy_out(struct mapping *map, u64 from, size_t size)
+static size_t copy_out(struct dma_window_mapping *map, u64 from, size_t size)
 {
 	struct dma_window *win = map->client->win;
 
 	memcpy(phys_to_virt(map->orig) + from,
 	       win->vaddr + map->offset + from, size);
-	this_cpu_add(win->stats->bytes_out, size);
 	return size;
 }
 
-/**
- * dma_window_bounce_map() - give a driver's buffer a place in the window
- * @client: the device and its window
- * @orig: physical address of the buffer, in the linear map
- * @size: bytes
- * @dir: direction
- * @attrs: DMA_ATTR_SKIP_CPU_SYNC skips the copy, but not the zeroing;
- *	DMA_ATTR_NO_WARN silences a full window; DMA_ATTR_WINDOW_NO_FILL skips
- *	the zeroing of DMA_FROM_DEVICE space
- *
- * Space that the device is to write is zeroed, not filled with what the
- * driver's buffer held: that is not the device's to read (I3).
- *
- * Context: any. Takes pool->lock.
- *
- * Return: the bus address, or DMA_MAPPING_ERROR.
+/*
+ * The size class for a streaming request, or DMA_WINDOW_NO_CLASS if only the
+ * shared part of the pool can serve it. A run of a class is naturally aligned:
+ * it can be cut so that it begins at any phase, and it crosses no boundary
+ * that is not smaller.
  */
-dma_addr_t dma_window_bounce_map(struct dma_window_client *client,
-				 phys_addr_t orig, size_t size,
-				 enum dma_data_direction dir,
-				 unsigned long attrs)
+static unsigned int size_class(const struct dma_window_client *client,
+			       const struct dma_window_req *req, u64 mask)
+{
+	unsigned int slots = max(req->nslots + req->phase, req->align);
+	unsigned int class = order_base_2(slots);
+
+	if (class >= DMA_WINDOW_CLASSES || !client->natural ||
+	    mask < client->bus_last ||
+	    (req->boundary && req->boundary < BIT(class)))
+		return DMA_WINDOW_NO_CLASS;
+	return class;
+}
+
+/* The contents of a mapping, and its address. */
+static __always_inline dma_addr_t
+mapping_begin(struct dma_window_mapping *map, struct dma_window_client *client,
+	      struct device *dev, phys_addr_t orig, size_t size, u64 offset,
+	      enum dma_data_direction dir, unsigned long attrs, bool zero)
+{
+	dma_addr_t addr;
+
+	WRITE_ONCE(map->client, client);
+	map->orig = orig;
+	map->size = size;
+	map->offset = offset;
+	map->dir = dir;
+	map->coherent = false;
+
+	if (!zero)
+		copy_in(map, 0, size);
+	else if (dir != DMA_FROM_DEVICE || !(attrs & DMA_ATTR_WINDOW_NO_FILL))
+		memset(client->win->vaddr + offset, 0, size);
+
+	/* The skipping of syncs may date from before the window. */
+	dma_reset_need_sync(dev);
+	addr = mapping_publish(map);
+	trace_swiotlb_bounced(dev, addr, size);
+	trace_dma_window_map(dev, addr, size, dir, attrs, zero ? 0 : size);
+
+	return addr;
+}
+
+/* What no run of this CPU's was good for, or what it has none for. */
+static noinline dma_addr_t
+map_slowly(struct dma_window_client *client, phys_addr_t orig, size_t size,
+	   enum dma_data_direction dir, unsigned long attrs, bool zero)
 {
 	struct device *dev = client->dev;
 	struct dma_window *win = client->win;
@@ -359,12 +299,13 @@ dma_addr_t dma_window_bounce_map(struct dma_window_client *client,
 	unsigned int align_mask = dma_get_min_align_mask(dev);
 	u64 in_slot = orig & align_mask & (DMA_WINDOW_SLOT_SIZE - 1);
 	struct dma_window_req req = { .align = 1 };
-	struct mapping *map;
-	size_t copied = 0;
-	dma_addr_t addr;
+	struct dma_window_mapping *map = NULL;
+	unsigned int class, slot;
+	unsigned long flags;
 
 	if (size > win->size) {
-		dma_window_fail(client, &win->stats->fail_full, "full", size);
+		dma_window_fail(client, &win->pool.cpu->stats.fail_full, "full",
+				size);
 		if (!(attrs & DMA_ATTR_NO_WARN))
 			report_too_large(client, size, "a mapping");
 		return DMA_MAPPING_ERROR;
@@ -372,7 +313,8 @@ dma_addr_t dma_window_bounce_map(struct dma_window_client *client,
 
 	if (boundary && boundary < DMA_WINDOW_SLOT_SIZE &&
 	    (in_slot & (boundary - 1)) + size > boundary) {
-		dma_window_fail(client, &win->stats->fail_mask, "mask", size);
+		dma_window_fail(client, &win->pool.cpu->stats.fail_mask, "mask",
+				size);
 		if (__ratelimit(&client->ratelimit))
 			dev_warn(dev, "%s: %zu bytes cannot be placed inside a segment boundary of %llu bytes\n",
 				 win->name, size, boundary);
@@ -390,63 +332,161 @@ dma_addr_t dma_window_bounce_map(struct dma_window_client *client,
 		req.align = PAGE_SIZE >> DMA_WINDOW_SLOT_SHIFT;
 	}
 
-	map = mapping_new(client, &req, *dev->dma_mask, size, GFP_ATOMIC,
-			  attrs & DMA_ATTR_NO_WARN);
+	class = size_class(client, &req, *dev->dma_mask);
+	if (class != DMA_WINDOW_NO_CLASS) {
+		local_irq_save(flags);
+		map = dma_window_pool_pop(&win->pool, this_cpu_ptr(win->pool.cpu),
+					  class);
+		local_irq_restore(flags);
+	}
+	if (!map)
+		map = mapping_new(client, &req, class, *dev->dma_mask, size,
+				  GFP_ATOMIC, attrs & DMA_ATTR_NO_WARN);
 	if (!map)
 		return DMA_MAPPING_ERROR;
+	this_cpu_add(win->pool.cpu->stats.maps, 1);
+	this_cpu_add(win->pool.cpu->stats.bytes_in, zero ? 0 : size);
 
-	map->orig = orig;
-	map->offset = ((u64)map->slot << DMA_WINDOW_SLOT_SHIFT) + in_slot;
-	map->dir = dir;
+	slot = map->slot;
+	if (map->class != DMA_WINDOW_NO_CLASS)
+		slot += req.phase;
+	return mapping_begin(map, client, dev, orig, size,
+			     ((u64)slot << DMA_WINDOW_SLOT_SHIFT) + in_slot,
+			     dir, attrs, zero);
+}
 
-	if (dir == DMA_FROM_DEVICE && (attrs & DMA_ATTR_WINDOW_NO_FILL))
-		; /* See there. */
-	else if (dir == DMA_FROM_DEVICE || (attrs & DMA_ATTR_SKIP_CPU_SYNC))
-		memset(win->vaddr + map->offset, 0, size);
-	else
-		copied = copy_in(map, 0, size);
+/*
+ * Can a mapping of @size bytes have any run of its class? Without an alignment
+ * to keep and a boundary that could be crossed. Page alignment comes with the
+ * class.
+ */
+static __always_inline bool is_simple(const struct dma_window_client *client,
+				      const struct device *dev, size_t size)
+{
+	const struct device_dma_parameters *parms = dev->dma_parms;
 
-	/* The skipping of syncs may date from before the window. */
-	dma_reset_need_sync(dev);
-	this_cpu_add(win->stats->maps, 1);
-	addr = mapping_publish(map);
-	trace_swiotlb_bounced(dev, addr, size);
-	trace_dma_window_map(dev, addr, size, dir, attrs, copied);
+	/* No size at all is not simple, nor is a boundary of 0 one. */
+	return size - 1 < DMA_WINDOW_MAX_CLASS_SIZE && client->natural &&
+	       *dev->dma_mask >= client->bus_last &&
+	       (!parms ||
+		(!parms->min_align_mask &&
+		 parms->segment_boundary_mask - 1 >=
+		 DMA_WINDOW_MAX_CLASS_SIZE - 2));
+}
 
-	return addr;
+/**
+ * dma_window_bounce_map() - give a driver's buffer a place in the window
+ * @dev: the device
+ * @orig: physical address of the buffer, in the linear map
+ * @size: bytes
+ * @dir: direction
+ * @attrs: DMA_ATTR_SKIP_CPU_SYNC skips the copy, but not the zeroing;
+ *	DMA_ATTR_NO_WARN silences a full window; DMA_ATTR_WINDOW_NO_FILL skips
+ *	the zeroing of DMA_FROM_DEVICE space
+ *
+ * Space that the device is to write is zeroed, not filled with what the
+ * driver's buffer held: that is not the device's to read (I3).
+ *
+ * Context: any. Takes pool->lock if this CPU keeps no run that is good for it.
+ *
+ * Return: the bus address, or DMA_MAPPING_ERROR.
+ */
+dma_addr_t dma_window_bounce_map(struct device *dev, phys_addr_t orig,
+				 size_t size, enum dma_data_direction dir,
+				 unsigned long attrs)
+{
+	bool zero = dir == DMA_FROM_DEVICE || (attrs & DMA_ATTR_SKIP_CPU_SYNC);
+	struct dma_window_mapping *map = NULL;
+	struct dma_window_client *client;
+	struct dma_window_cpu *c;
+	unsigned long flags;
+
+	local_irq_save(flags);
+	client = dma_window_client_find(dev);
+	if (likely(client && is_simple(client, dev, size))) {
+		struct dma_window_pool *pool = &client->win->pool;
+
+		c = this_cpu_ptr(pool->cpu);
+		map = dma_window_pool_pop(pool, c,
+					  fls((size - 1) >> DMA_WINDOW_SLOT_SHIFT));
+		if (map) {
+			c->stats.maps++;
+			if (!zero)
+				c->stats.bytes_in += size;
+		}
+	}
+	local_irq_restore(flags);
+
+	if (unlikely(!map)) {
+		if (!client)
+			return DMA_MAPPING_ERROR;
+		return map_slowly(client, orig, size, dir, attrs, zero);
+	}
+	return mapping_begin(map, client, dev, orig, size,
+			     (u64)map->slot << DMA_WINDOW_SLOT_SHIFT,
+			     dir, attrs, zero);
 }
 
 /**
  * dma_window_bounce_unmap() - undo dma_window_bounce_map()
- * @client: the device and its window
+ * @dev: the device
  * @addr: what dma_window_bounce_map() returned
  * @attrs: DMA_ATTR_SKIP_CPU_SYNC skips the copy
  *
  * An address that is not mapped changes nothing.
  *
- * Context: any. Takes pool->lock.
+ * Context: any. Takes pool->lock if this CPU does not keep the run.
  */
-void dma_window_bounce_unmap(struct dma_window_client *client, dma_addr_t addr,
+void dma_window_bounce_unmap(struct device *dev, dma_addr_t addr,
 			     unsigned long attrs)
 {
-	struct mapping *map;
-	size_t copied = 0;
+	enum dma_data_direction dir;
+	struct dma_window_client *client;
+	struct dma_window_mapping *map;
+	struct dma_window_pool *pool;
+	struct dma_window_cpu *c;
+	unsigned long flags;
+	size_t size, copied = 0;
+	bool kept;
 
-	rcu_read_lock();
+	/*
+	 * With interrupts disabled, which is as good as the RCU read lock: the
+	 * client of a mapping that is being undone stays; see client_attach().
+	 */
+	local_irq_save(flags);
+	client = dma_window_client_find(dev);
+	if (unlikely(!client)) {
+		local_irq_restore(flags);
+		return;
+	}
 	map = mapping_of(client, addr);
-	if (!map || map->coherent || !mapping_claim(map, addr)) {
+	if (unlikely(!map || map->coherent || !mapping_claim(map, addr))) {
 		report_invalid(client, "unmap", addr);
-		goto out;
+		local_irq_restore(flags);
+		return;
 	}
 
-	if (map->dir != DMA_TO_DEVICE && !(attrs & DMA_ATTR_SKIP_CPU_SYNC))
-		copied = copy_out(map, 0, map->size);
-	this_cpu_add(client->win->stats->unmaps, 1);
-	trace_dma_window_unmap(client->dev, addr, map->size, map->dir, attrs,
-			       copied);
-	mapping_delete(map);
-out:
-	rcu_read_unlock();
+	/* From here on, it is nobody's: the client may go, the record stays. */
+	pool = &client->win->pool;
+	size = map->size;
+	dir = map->dir;
+	if (dir != DMA_TO_DEVICE && !(attrs & DMA_ATTR_SKIP_CPU_SYNC)) {
+		void *vaddr = client->win->vaddr;
+
+		local_irq_restore(flags);
+		memcpy(phys_to_virt(map->orig), vaddr + map->offset, size);
+		copied = size;
+		local_irq_save(flags);
+	}
+	c = this_cpu_ptr(pool->cpu);
+	c->stats.unmaps++;
+	c->stats.bytes_out += copied;
+	kept = map->class != DMA_WINDOW_NO_CLASS &&
+	       dma_window_pool_push(pool, c, map);
+	local_irq_restore(flags);
+	if (!kept)
+		dma_window_pool_free(pool, map);
+	trace_dma_window_unmap(dev, addr, size, dir, attrs, copied);
 }
 
 /**
@@ -466,7 +506,7 @@ void dma_window_bounce_sync(struct dma_window_client *client, dma_addr_t addr,
 			    size_t size, enum dma_data_direction dir,
 			    bool for_cpu)
 {
-	struct mapping *map;
+	struct dma_window_mapping *map;
 	size_t copied = 0;
 	u64 from;
 
@@ -487,9 +527,11 @@ void dma_window_bounce_sync(struct dma_window_client *client, dma_addr_t addr,
 	if (for_cpu) {
 		if (dir != DMA_TO_DEVICE && map->dir != DMA_TO_DEVICE)
 			copied = copy_out(map, from, size);
+		this_cpu_add(client->win->pool.cpu->stats.bytes_out, copied);
 	} else {
 		if (dir != DMA_FROM_DEVICE && map->dir != DMA_FROM_DEVICE)
 			copied = copy_in(map, from, size);
+		this_cpu_add(client->win->pool.cpu->stats.bytes_in, copied);
 	}
 	trace_dma_window_sync(client->dev, addr, size, dir, for_cpu, copied);
 out:
@@ -516,10 +558,11 @@ void *dma_window_coherent_alloc(struct dma_window_client *client, size_t size,
 {
 	struct dma_window *win = client->win;
 	struct dma_window_req req = { .coherent = true };
-	struct mapping *map;
+	struct dma_window_mapping *map;
 
 	if (!size || size > win->size) {
-		dma_window_fail(client, &win->stats->fail_full, "full", size);
+		dma_window_fail(client, &win->pool.cpu->stats.fail_full, "full",
+				size);
 		if (!(gfp & __GFP_NOWARN))
 			report_too_large(client, size, "an allocation");
 		return NULL;
@@ -529,15 +572,19 @@ void *dma_window_coherent_alloc(struct dma_window_client *client, size_t size,
 	req.nslots = size >> DMA_WINDOW_SLOT_SHIFT;
 	req.align = (PAGE_SIZE << get_order(size)) >> DMA_WINDOW_SLOT_SHIFT;
 
-	map = mapping_new(client, &req, client->dev->coherent_dma_mask, size,
+	map = mapping_new(client, &req, DMA_WINDOW_NO_CLASS,
+			  client->dev->coherent_dma_mask, size,
 			  gfp & ~__GFP_ZERO, gfp & __GFP_NOWARN);
 	if (!map)
 		return NULL;
 
+	WRITE_ONCE(map->client, client);
+	map->size = size;
 	map->offset = (u64)map->slot << DMA_WINDOW_SLOT_SHIFT;
 	map->dir = DMA_BIDIRECTIONAL;
+	map->coherent = true;
 	memset(win->vaddr + map->offset, 0, size);
-	this_cpu_add(win->stats->allocs, 1);
+	this_cpu_add(win->pool.cpu->stats.allocs, 1);
 	*addr = mapping_publish(map);
 	trace_dma_window_alloc(client->dev, *addr, size);
 
@@ -558,7 +605,7 @@ void *dma_window_coherent_alloc(struct dma_window_client *client, size_t size,
 bool dma_window_coherent_valid(struct dma_window_client *client, size_t size,
 			       const void *vaddr, dma_addr_t addr)
 {
-	struct mapping *map;
+	struct dma_window_mapping *map;
 	bool valid;
 
 	rcu_read_lock();
@@ -586,7 +633,7 @@ bool dma_window_coherent_valid(struct dma_window_client *client, size_t size,
 bool dma_window_coherent_free(struct dma_window_client *client, size_t size,
 			      dma_addr_t addr)
 {
-	struct mapping *map;
+	struct dma_window_mapping *map;
 	bool mine;
 
 	rcu_read_lock();
@@ -594,9 +641,9 @@ bool dma_window_coherent_free(struct dma_window_client *client, size_t size,
 	mine = map && map->coherent && map->size == PAGE_ALIGN(size) &&
 	       mapping_claim(map, addr);
 	if (mine) {
-		this_cpu_add(client->win->stats->frees, 1);
+		this_cpu_add(client->win->pool.cpu->stats.frees, 1);
 		trace_dma_window_free(client->dev, addr, map->size);
-		mapping_delete(map);
+		dma_window_pool_free(&client->win->pool, map);
 	} else {
 		report_invalid(client, "free", addr);
 	}
@@ -606,21 +653,24 @@ bool dma_window_coherent_free(struct dma_window_client *client, size_t size,
 }
 
 /*
- * The mapping of @client whose first slot is @slot, or NULL. Nobody maps or
- * unmaps for @client meanwhile, but others may, so a record may be freed, and
- * used again, while it is looked at. It stays a record for as long as the RCU
- * read lock is held, and none but @client's own ever says @client.
+ * The next mapping of @client from *@slot on, or NULL; *@slot is then behind
+ * it. Nobody maps or unmaps for @client meanwhile, but others may, so a record
+ * may be freed, and used again, while it is looked at. It stays a record for
+ * as long as the RCU read lock is held, and none but @client's own ever says
+ * @client.
  */
-static struct mapping *mapping_at(struct dma_window_client *client,
-				  unsigned int slot)
+static struct dma_window_mapping *next_mapping(struct dma_window_client *client,
+					       unsigned int *slot)
 {
-	unsigned long word = READ_ONCE(client->win->maps[slot]);
-	struct mapping *map = (void *)word;
+	struct dma_window_pool *pool = &client->win->pool;
+	struct dma_window_mapping *map;
 
-	RCU_LOCKDEP_WARN(!rcu_read_lock_held(), "window walked outside RCU");
-	if (!word || (word & INTERIOR) || READ_ONCE(map->client) != client)
-		return NULL;
-	return map;
+	while ((*slot = dma_window_pool_next(pool, *slot)) != DMA_WINDOW_NO_SLOT) {
+		map = dma_window_pool_at(pool, (*slot)++);
+		if (map && READ_ONCE(map->client) == client)
+			return map;
+	}
+	return NULL;
 }
 
 /**
@@ -636,11 +686,11 @@ static struct mapping *mapping_at(struct dma_window_client *client,
  */
 unsigned int dma_window_bounce_live(struct dma_window_client *client)
 {
-	unsigned int slot, live = 0;
+	unsigned int slot = 0, live = 0;
 
 	rcu_read_lock();
-	for (slot = 0; slot < client->win->pool.nslots; slot++)
-		live += !!mapping_at(client, slot);
+	while (next_mapping(client, &slot))
+		live++;
 	rcu_read_unlock();
 
 	return live;
@@ -658,21 +708,20 @@ unsigned int dma_window_bounce_live(struct dma_window_client *client)
  */
 unsigned int dma_window_bounce_reclaim(struct dma_window_client *client)
 {
-	unsigned int slot, live = 0;
+	struct dma_window_stats __percpu *stats = &client->win->pool.cpu->stats;
+	struct dma_window_mapping *map;
+	unsigned int slot = 0, live = 0;
 
-	for (slot = 0; slot < client->win->pool.nslots; slot++) {
-		struct mapping *map;
-
+	for (;;) {
 		rcu_read_lock();
-		map = mapping_at(client, slot);
+		map = next_mapping(client, &slot);
 		rcu_read_unlock();
 		if (!map)
-			continue;
-		WRITE_ONCE(client->win->maps[slot], 0);
-		this_cpu_add(client->win->stats->unmaps, !map->coherent);
-		this_cpu_add(client->win->stats->frees, map->coherent);
-		mapping_delete(map);
+			return live;
+		WRITE_ONCE(*map->head, NULL);
+		this_cpu_add(stats->unmaps, !map->coherent);
+		this_cpu_add(stats->frees, map->coherent);
+		dma_window_pool_free(&client->win->pool, map);
 		live++;
 	}
-	return live;
 }

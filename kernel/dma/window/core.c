@@ -15,9 +15,9 @@
 
 #define pr_fmt(fmt) "dma-window: " fmt
 
+#include <linux/cpuhotplug.h>
 #include <linux/device.h>
 #include <linux/dma-window.h>
-#include <linux/hashtable.h>
 #include <linux/iommu.h>
 #include <linux/seq_buf.h>
 #include <linux/set_memory.h>
@@ -34,8 +34,7 @@ LIST_HEAD(dma_window_list);
 DEFINE_STATIC_KEY_FALSE(dma_window_key);
 EXPORT_SYMBOL_GPL(dma_window_key);
 
-/* Clients by device. Read under RCU on every DMA-API call. */
-static DEFINE_HASHTABLE(clients, 6);
+struct hlist_head dma_window_clients[BIT(DMA_WINDOW_CLIENTS_BITS)];
 
 /**
  * dma_window_client_of() - the window of a device
@@ -51,27 +50,23 @@ struct dma_window_client *dma_window_client_of(struct device *dev)
 	struct dma_window_client *client;
 
 	rcu_read_lock();
-	hash_for_each_possible_rcu(clients, client, node, (unsigned long)dev) {
-		if (client->dev == dev) {
-			rcu_read_unlock();
-			return client;
-		}
-	}
+	client = dma_window_client_find(dev);
 	rcu_read_unlock();
-	return NULL;
+	return client;
 }
 
 static void client_names(struct dma_window *win,
 			 void (*show)(void *arg, const char *name), void *arg)
 {
 	struct dma_window_client *client;
-	int bkt;
+	int i;
 
 	lockdep_assert_held(&dma_window_mutex);
 
-	hash_for_each(clients, bkt, client, node)
-		if (client->win == win)
-			show(arg, dev_name(client->dev));
+	for (i = 0; i < ARRAY_SIZE(dma_window_clients); i++)
+		hlist_for_each_entry(client, &dma_window_clients[i], node)
+			if (client->win == win)
+				show(arg, dev_name(client->dev));
 }
 
 /**
@@ -141,7 +136,7 @@ static void client_drop(struct dma_window_client *client)
 {
 	lockdep_assert_held(&dma_window_mutex);
 
-	hash_del_rcu(&client->node);
+	hlist_del_rcu(&client->node);
 	kfree_rcu(client, rcu);
 }
 
@@ -213,9 +208,7 @@ bool dma_window_of_begin(struct device *dev, struct device_node *np,
 
 static void window_destroy(struct dma_window *win)
 {
-	dma_window_bounce_exit(win);
 	dma_window_pool_destroy(&win->pool);
-	free_percpu(win->stats);
 	of_node_put(win->region);
 	kfree(win);
 }
@@ -258,9 +251,26 @@ static void announce(struct dma_window *win)
 	win->announced = true;
 }
 
+/* What it kept is of use to others. */
+static int cpu_dead(unsigned int cpu)
+{
+	struct dma_window *win;
+
+	mutex_lock(&dma_window_mutex);
+	list_for_each_entry(win, &dma_window_list, list)
+		dma_window_pool_drain_cpu(&win->pool, cpu);
+	mutex_unlock(&dma_window_mutex);
+	return 0;
+}
+
 static int __init announce_all(void)
 {
 	struct dma_window *win;
+
+	/* Without it, a request that finds no room drains that CPU's, too. */
+	if (cpuhp_setup_state_nocalls(CPUHP_BP_PREPARE_DYN, "dma/window:dead",
+				      NULL, cpu_dead) < 0)
+		pr_warn("no notice of CPUs that go offline\n");
 
 	mutex_lock(&dma_window_mutex);
 	booted = true;
@@ -291,10 +301,8 @@ static struct dma_window *window_create(struct device *dev,
 	win->base = base;
 	win->size = size;
 	win->vaddr = phys_to_virt(base);
-	win->stats = alloc_percpu(struct dma_window_stats);
-	if (!win->stats ||
-	    dma_window_pool_init(&win->pool, size >> DMA_WINDOW_SLOT_SHIFT) ||
-	    dma_window_bounce_init(win)) {
+	if (dma_window_pool_init(&win->pool, size >> DMA_WINDOW_SLOT_SHIFT,
+				 base >> DMA_WINDOW_SLOT_SHIFT)) {
 		window_destroy(win);
 		return ERR_PTR(-ENOMEM);
 	}
@@ -431,9 +439,14 @@ static int client_attach(struct device *dev, const struct dma_window_ref *ref,
 	client->win = win;
 	client->prop = ref->prop;
 	client->bus_base = base;
+	client->bus_last = base + win->size - 1;
+	client->natural = IS_ALIGNED(base - win->base, DMA_WINDOW_MAX_CLASS_SIZE) &&
+			  (!dev->bus_dma_limit ||
+			   dev->bus_dma_limit >= client->bus_last);
 	ratelimit_state_init(&client->ratelimit, DEFAULT_RATELIMIT_INTERVAL,
 			     DEFAULT_RATELIMIT_BURST);
-	hash_add_rcu(clients, &client->node, (unsigned long)dev);
+	hlist_add_head_rcu(&client->node,
+			   &dma_window_clients[hash_ptr(dev, DMA_WINDOW_CLIENTS_BITS)]);
 	return 0;
 }
 

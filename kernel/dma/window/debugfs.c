@@ -28,7 +28,7 @@ static int used_get(void *data, u64 *val)
 {
 	struct dma_window *win = data;
 
-	*val = READ_ONCE(win->pool.used);
+	*val = dma_window_pool_used(&win->pool);
 	return 0;
 }
 DEFINE_DEBUGFS_ATTRIBUTE(used_fops, used_get, NULL, "%llu\n");
@@ -49,6 +49,7 @@ static int hiwater_set(void *data, u64 val)
 	if (val)
 		return -EINVAL;
 
+	dma_window_pool_drain(&win->pool);
 	spin_lock_irq(&win->pool.lock);
 	win->pool.hiwater = win->pool.used;
 	spin_unlock_irq(&win->pool.lock);
@@ -83,6 +84,15 @@ static int size_get(void *data, u64 *val)
 }
 DEFINE_DEBUGFS_ATTRIBUTE(size_fops, size_get, NULL, "%llu\n");
 
+static int metadata_get(void *data, u64 *val)
+{
+	struct dma_window *win = data;
+
+	*val = dma_window_pool_metadata(&win->pool);
+	return 0;
+}
+DEFINE_DEBUGFS_ATTRIBUTE(metadata_fops, metadata_get, NULL, "%llu\n");
+
 static void show_name(void *arg, const char *name)
 {
 	seq_printf(arg, "%s\n", name);
@@ -101,7 +111,7 @@ static u64 stat_sum(struct dma_window *win, size_t offset)
 	int cpu;
 
 	for_each_possible_cpu(cpu)
-		sum += READ_ONCE(*(u64 *)((void *)per_cpu_ptr(win->stats, cpu) +
+		sum += READ_ONCE(*(u64 *)((void *)&per_cpu_ptr(win->pool.cpu, cpu)->stats +
 					  offset));
 	return sum;
 }
@@ -136,6 +146,7 @@ static const struct {
 	{ "base",		 0400, &base_fops },
 	{ "size",		 0400, &size_fops },
 	{ "largest_free",	 0400, &largest_free_fops },
+	{ "metadata",		 0400, &metadata_fops },
 	{ "devices",		 0400, &devices_fops },
 	{ "maps",		 0400, &maps_fops },
 	{ "unmaps",		 0400, &unmaps_fops },

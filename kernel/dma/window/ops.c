@@ -16,16 +16,21 @@
 
 #include "window.h"
 
-static bool can_bounce(struct dma_window_client *client, struct page *page)
+/* Peer memory is not ours to copy, and may have side effects. */
+static bool can_bounce(struct device *dev, struct page *page)
 {
-	/* Peer memory is not ours to copy, and may have side effects. */
+	struct dma_window_client *client;
+
 	if (!is_pci_p2pdma_page(page))
 		return true;
 
-	dma_window_fail(client, &client->win->stats->fail_invalid, "invalid",
-			0);
+	client = dma_window_client_of(dev);
+	if (!client)
+		return false;
+	dma_window_fail(client, &client->win->pool.cpu->stats.fail_invalid,
+			"invalid", 0);
 	if (__ratelimit(&client->ratelimit))
-		dev_warn(client->dev, "%s: peer-to-peer memory cannot be bounced\n",
+		dev_warn(dev, "%s: peer-to-peer memory cannot be bounced\n",
 			 client->win->name);
 	return false;
 }
@@ -35,36 +40,28 @@ static dma_addr_t window_map_page(struct device *dev, struct page *page,
 				  enum dma_data_direction dir,
 				  unsigned long attrs)
 {
-	struct dma_window_client *client = dma_window_client_of(dev);
-
-	if (!client || !can_bounce(client, page))
+	if (!can_bounce(dev, page))
 		return DMA_MAPPING_ERROR;
 
-	return dma_window_bounce_map(client, page_to_phys(page) + offset, size,
+	return dma_window_bounce_map(dev, page_to_phys(page) + offset, size,
 				     dir, attrs);
 }
 
 static void window_unmap_page(struct device *dev, dma_addr_t addr, size_t size,
 			      enum dma_data_direction dir, unsigned long attrs)
 {
-	struct dma_window_client *client = dma_window_client_of(dev);
-
-	if (client)
-		dma_window_bounce_unmap(client, addr, attrs);
+	dma_window_bounce_unmap(dev, addr, attrs);
 }
 
 static void window_unmap_sg(struct device *dev, struct scatterlist *sgl,
 			    int nents, enum dma_data_direction dir,
 			    unsigned long attrs)
 {
-	struct dma_window_client *client = dma_window_client_of(dev);
 	struct scatterlist *sg;
 	int i;
 
-	if (!client)
-		return;
 	for_each_sg(sgl, sg, nents, i)
-		dma_window_bounce_unmap(client, sg_dma_address(sg), attrs);
+		dma_window_bounce_unmap(dev, sg_dma_address(sg), attrs);
 }
 
 static int window_map_sg(struct device *dev, struct scatterlist *sgl, int nents,
@@ -78,11 +75,11 @@ static int window_map_sg(struct device *dev, struct scatterlist *sgl, int nents,
 		return ret;
 
 	for_each_sg(sgl, sg, nents, i) {
-		if (!can_bounce(client, sg_page(sg))) {
+		if (!can_bounce(dev, sg_page(sg))) {
 			ret = -EREMOTEIO;
 			goto unmap;
 		}
-		sg_dma_address(sg) = dma_window_bounce_map(client, sg_phys(sg),
+		sg_dma_address(sg) = dma_window_bounce_map(dev, sg_phys(sg),
 							   sg->length, dir,
 							   attrs);
 		if (sg_dma_address(sg) == DMA_MAPPING_ERROR) {

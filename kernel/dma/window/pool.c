@@ -2,178 +2,739 @@
 /*
  * Restricted DMA windows: the slots of a window.
  *
- * A bitmap under one lock. Streaming mappings are taken from the bottom up,
- * coherent allocations from the top down and not from the lower half, unless
- * they are larger than the upper: what lives long does not fragment what comes
- * and goes, and once the streaming mappings that are in flight are gone, the
- * lower half of the window is one free run. dma_window_max_request() relies on
- * that.
+ * Two layers. The shared one knows which slots are free: a bitmap, and over its
+ * words a tree whose nodes have the longest free run below them, and those at
+ * their two ends (the classic segment tree for "maximal run"; J. Bentley,
+ * "Solutions to Klee's rectangle problems", 1977, for the tree as such). It
+ * finds the first or last run of a length in as many steps as the tree is
+ * high, under one lock.
+ *
+ * Above it, each CPU keeps runs of the sizes that are asked for all the time,
+ * a power of two of slots up to 64 KiB and naturally aligned, together with
+ * the records of their last mappings ("magazines", after J. Bonwick and J.
+ * Adams, "Magazines and vmem", 2001). A mapping that finds one there takes no
+ * lock and touches no memory that other CPUs write.
+ *
+ * Whoever finds no room takes back what all CPUs keep before giving up. For
+ * that, an entry of a magazine is only ever taken by xchg(); the owner puts
+ * entries in and moves the top, with interrupts disabled.
+ *
+ * Streaming mappings are taken from the bottom up, and leave the last
+ * sixteenth alone; coherent allocations from the top down, and not from the
+ * lower half; what is larger than its share may be anywhere. So neither can starve the
+ * other for ever, what lives long does not fragment what comes and goes, and
+ * once the streaming mappings that are in flight are gone, the lower half is
+ * one free run. dma_window_max_request() relies on that.
+ *
+ * Which record owns a slot is found through leaves of 64 slots, which exist
+ * while runs begin in them. Only the first slot of a run has its record there:
+ * what is in the middle of a run belongs to the nearest run before it. A leaf
+ * that a run covers without beginning in it is that run's, with a mark.
  */
 
-#include <linux/bitmap.h>
+#include <linux/bitops.h>
+#include <linux/cpuhotplug.h>
+#include <linux/log2.h>
+#include <linux/mm.h>
+#include <linux/rcupdate.h>
+#include <linux/slab.h>
 
 #include "window.h"
 
-/**
- * dma_window_pool_init() - make a pool with all slots free
- * @pool: the pool, not in use
- * @nslots: how many slots it has
- *
- * Context: may sleep.
- *
- * Return: 0, or -ENOMEM.
- */
-int dma_window_pool_init(struct dma_window_pool *pool, unsigned int nslots)
-{
-	spin_lock_init(&pool->lock);
-	pool->nslots = nslots;
-	pool->used = 0;
-	pool->hiwater = 0;
-	pool->map = kvcalloc(BITS_TO_LONGS(nslots), sizeof(long), GFP_KERNEL);
+#define LEAF_SLOTS	DMA_WINDOW_LEAF_SLOTS
+#define COVERED		DMA_WINDOW_COVERED
 
-	return pool->map ? 0 : -ENOMEM;
+/* At most so many runs of a class per CPU: 256 KiB of each, at least 8. */
+static const u16 max_depth[DMA_WINDOW_CLASSES] = { 128, 64, 32, 16, 8, 8 };
+
+/* As many runs as are taken from the shared layer at a time, if it has plenty. */
+#define REFILL		8
+
+static struct kmem_cache *mapping_cache;
+
+static int __init mapping_cache_init(void)
+{
+	/*
+	 * Type-safe by RCU, so that whoever looks up an address that is not
+	 * theirs may look at the record that it leads to.
+	 */
+	mapping_cache = kmem_cache_create("dma_window_mapping",
+					  sizeof(struct dma_window_mapping), 0,
+					  SLAB_PANIC | SLAB_TYPESAFE_BY_RCU,
+					  NULL);
+	return 0;
+}
+core_initcall(mapping_cache_init); /* devices are probed from arch_initcall_sync on */
+
+/* ---- The shared layer: all under pool->lock ---- */
+
+static unsigned int longest_run(u64 bits)
+{
+	unsigned int n = 0;
+
+	while (bits) {
+		bits &= bits << 1;
+		n++;
+	}
+	return n;
 }
 
-/**
- * dma_window_pool_destroy() - free what dma_window_pool_init() allocated
- * @pool: the pool; all its slots are free
- *
- * Context: may sleep.
- */
-void dma_window_pool_destroy(struct dma_window_pool *pool)
+static void update_word(struct dma_window_pool *pool, unsigned int word)
 {
-	kvfree(pool->map);
+	struct dma_window_node *node = &pool->tree[pool->words + word];
+	u64 bits = pool->free[word];
+
+	if (bits == U64_MAX) {
+		node->pre = LEAF_SLOTS;
+		node->suf = LEAF_SLOTS;
+		node->max = LEAF_SLOTS;
+		return;
+	}
+	node->pre = __ffs64(~bits);
+	node->suf = LEAF_SLOTS - fls64(~bits);
+	node->max = longest_run(bits);
 }
 
-/* What to add to a slot's index so that the wanted ones are multiples of align. */
-static unsigned int align_offset(const struct dma_window_req *req)
+static void update_node(struct dma_window_pool *pool, unsigned int i,
+			unsigned int half)
 {
-	return (req->bus - req->phase) & (req->align - 1);
+	const struct dma_window_node *left = &pool->tree[2 * i];
+	const struct dma_window_node *right = &pool->tree[2 * i + 1];
+	struct dma_window_node *node = &pool->tree[i];
+
+	node->pre = left->pre == half ? half + right->pre : left->pre;
+	node->suf = right->suf == half ? half + left->suf : right->suf;
+	node->max = max3(left->max, right->max, left->suf + right->pre);
+}
+
+static void set_free(struct dma_window_pool *pool, unsigned int slot,
+		     unsigned int nslots, bool free)
+{
+	unsigned int first = slot / LEAF_SLOTS;
+	unsigned int last = (slot + nslots - 1) / LEAF_SLOTS;
+	unsigned int word, i, half;
+
+	for (word = first; word <= last; word++) {
+		u64 bits = U64_MAX;
+
+		if (word == first)
+			bits &= U64_MAX << (slot % LEAF_SLOTS);
+		if (word == last)
+			bits &= U64_MAX >>
+				(LEAF_SLOTS - 1 - (slot + nslots - 1) % LEAF_SLOTS);
+		if (free)
+			pool->free[word] |= bits;
+		else
+			pool->free[word] &= ~bits;
+		update_word(pool, word);
+	}
+
+	first += pool->words;
+	last += pool->words;
+	for (half = LEAF_SLOTS; first > 1; half *= 2) {
+		first /= 2;
+		last /= 2;
+		for (i = first; i <= last; i++)
+			update_node(pool, i, half);
+	}
+}
+
+/* Bit p is set if @bits has @n ones from p on upwards; @n from 1 to 64. */
+static u64 runs_of(u64 bits, unsigned int n)
+{
+	unsigned int have, step;
+
+	for (have = 1; have < n && bits; have += step) {
+		step = min(have, n - have);
+		bits &= bits >> step;
+	}
+	return bits;
 }
 
 /*
- * The first slot index above @slot that starts a new boundary segment, if the
- * run at @slot reaches into it; otherwise 0.
+ * The first slot from @pos on where @n free slots begin; DMA_WINDOW_NO_SLOT if
+ * there is none. Walks along the words' nodes, up while there is nothing in a
+ * subtree and down into the first that has something; @open is how many free
+ * slots there are just before the node.
  */
-static unsigned int crosses(const struct dma_window_req *req, unsigned int slot)
+static unsigned int first_run(struct dma_window_pool *pool, unsigned int pos,
+			      unsigned int n)
 {
-	u64 first = req->bus + slot;
-	u64 last = first + req->nslots - 1;
+	unsigned int word = pos / LEAF_SLOTS, i, span, at, open;
+	u64 bits, hit;
 
-	if (!req->boundary || !((first ^ last) & ~(req->boundary - 1)))
-		return 0;
+	if (pos >= pool->words * LEAF_SLOTS)
+		return DMA_WINDOW_NO_SLOT;
 
-	return round_down(last, req->boundary) - req->bus;
+	bits = pool->free[word] & (U64_MAX << (pos % LEAF_SLOTS));
+	hit = n <= LEAF_SLOTS ? runs_of(bits, n) : 0;
+	if (hit)
+		return word * LEAF_SLOTS + __ffs64(hit);
+	open = LEAF_SLOTS - fls64(~bits);
+
+	i = pool->words + word;
+	at = (word + 1) * LEAF_SLOTS;
+	span = LEAF_SLOTS;
+	for (;;) {
+		const struct dma_window_node *node;
+
+		/* Next to the right: up from right children, then over. */
+		while (i & 1) {
+			i /= 2;
+			span *= 2;
+		}
+		if (!i)
+			return DMA_WINDOW_NO_SLOT;
+		i++;
+		for (;;) {
+			node = &pool->tree[i];
+			if (open + node->pre >= n)
+				return at - open;
+			if (node->max < n)
+				break;
+			if (i >= pool->words) {
+				bits = pool->free[i - pool->words];
+				return at + __ffs64(runs_of(bits, n));
+			}
+			i *= 2;
+			span /= 2;
+		}
+		open = node->suf == span ? open + span : node->suf;
+		at += span;
+	}
+}
+
+/* The same from the other end: the end of the last @n free slots before @pos. */
+static unsigned int last_run(struct dma_window_pool *pool, unsigned int pos,
+			     unsigned int n)
+{
+	unsigned int word = (pos - 1) / LEAF_SLOTS, i, span, at, open;
+	u64 bits, hit;
+
+	if (!pos)
+		return DMA_WINDOW_NO_SLOT;
+
+	bits = pool->free[word] &
+	       (U64_MAX >> (LEAF_SLOTS - 1 - (pos - 1) % LEAF_SLOTS));
+	hit = n <= LEAF_SLOTS ? runs_of(bits, n) : 0;
+	if (hit)
+		return word * LEAF_SLOTS + fls64(hit) - 1 + n;
+	open = bits == U64_MAX ? LEAF_SLOTS : __ffs64(~bits);
+
+	i = pool->words + word;
+	at = word * LEAF_SLOTS;
+	span = LEAF_SLOTS;
+	for (;;) {
+		const struct dma_window_node *node;
+
+		/* Next to the left: up from left children, then over. */
+		while (!(i & 1)) {
+			i /= 2;
+			span *= 2;
+		}
+		if (i == 1)
+			return DMA_WINDOW_NO_SLOT;
+		i--;
+		for (;;) {
+			node = &pool->tree[i];
+			if (open + node->suf >= n)
+				return at + open;
+			if (node->max < n)
+				break;
+			if (i >= pool->words) {
+				bits = pool->free[i - pool->words];
+				hit = runs_of(bits, n);
+				return at - LEAF_SLOTS + fls64(hit) - 1 + n;
+			}
+			i = 2 * i + 1;
+			span /= 2;
+		}
+		open = node->pre == span ? open + span : node->pre;
+		at -= span;
+	}
+}
+
+/* Where the free run around @slot ends, but not beyond @limit. */
+static unsigned int run_end(struct dma_window_pool *pool, unsigned int slot,
+			    unsigned int limit)
+{
+	while (slot < limit) {
+		u64 used = ~pool->free[slot / LEAF_SLOTS] >> (slot % LEAF_SLOTS);
+
+		if (used)
+			return min(slot + (unsigned int)__ffs64(used), limit);
+		slot = round_down(slot, LEAF_SLOTS) + LEAF_SLOTS;
+	}
+	return limit;
+}
+
+/* Where the free run that ends at @slot begins, but not before @floor. */
+static unsigned int run_start(struct dma_window_pool *pool, unsigned int slot,
+			      unsigned int floor)
+{
+	while (slot > floor) {
+		unsigned int bit = (slot - 1) % LEAF_SLOTS;
+		u64 used = ~pool->free[(slot - 1) / LEAF_SLOTS] <<
+			   (LEAF_SLOTS - 1 - bit);
+
+		if (used)
+			return max(slot - (LEAF_SLOTS - (unsigned int)fls64(used)),
+				   floor);
+		slot = round_down(slot - 1, LEAF_SLOTS);
+	}
+	return floor;
+}
+
+/* The first slot from @slot on that is aligned as asked. */
+static unsigned int align_up(const struct dma_window_req *req, unsigned int slot)
+{
+	return slot + ((req->phase - (req->bus + slot)) & (req->align - 1));
+}
+
+/*
+ * The first place in the free slots from @start up to @end for @req, or
+ * DMA_WINDOW_NO_SLOT.
+ */
+static unsigned int place_up(const struct dma_window_req *req,
+			     unsigned int start, unsigned int end)
+{
+	unsigned int slot = align_up(req, start);
+	u64 first, last;
+
+	if (slot + req->nslots > end)
+		return DMA_WINDOW_NO_SLOT;
+	if (!req->boundary)
+		return slot;
+
+	first = req->bus + slot;
+	last = first + req->nslots - 1;
+	if (!((first ^ last) & ~(req->boundary - 1)))
+		return slot;
+
+	/* Behind the boundary, where it fits if it fits anywhere. */
+	slot = align_up(req, round_down(last, req->boundary) - req->bus);
+	first = req->bus + slot;
+	last = first + req->nslots - 1;
+	if (slot + req->nslots > end ||
+	    ((first ^ last) & ~(req->boundary - 1)))
+		return DMA_WINDOW_NO_SLOT;
+	return slot;
 }
 
 static unsigned int find_up(struct dma_window_pool *pool,
 			    const struct dma_window_req *req)
 {
-	unsigned int start = 0;
+	unsigned int share = pool->nslots - pool->reserve;
+	unsigned int limit = req->nslots > share ? req->limit :
+						   min(req->limit, share);
+	/* A run of so many has a place for it, wherever it begins. */
+	u64 ample = (u64)req->nslots + req->align - 1 +
+		    (req->boundary ? req->nslots + req->align - 1 : 0);
+	unsigned int start, slot, pos;
 
-	for (;;) {
-		unsigned long slot;
-		unsigned int next;
+	if (req->nslots > limit)
+		return DMA_WINDOW_NO_SLOT;
 
-		slot = bitmap_find_next_zero_area_off(pool->map, req->limit,
-						      start, req->nslots,
-						      req->align - 1,
-						      align_offset(req));
-		if (slot + req->nslots > req->limit)
-			return DMA_WINDOW_NO_SLOT;
-		next = crosses(req, slot);
-		if (!next)
-			return slot;
-		start = next;
+	if (ample <= limit) {
+		start = first_run(pool, 0, ample);
+		if (start < limit) {
+			slot = place_up(req, start,
+					min_t(u64, start + ample, limit));
+			if (slot != DMA_WINDOW_NO_SLOT)
+				return slot;
+		}
 	}
+
+	/* One by one, before it is refused. */
+	for (pos = 0; pos < limit; pos = run_end(pool, start, limit)) {
+		start = first_run(pool, pos, req->nslots);
+		if (start >= limit)
+			break;
+		slot = place_up(req, start, run_end(pool, start, limit));
+		if (slot != DMA_WINDOW_NO_SLOT)
+			return slot;
+	}
+	return DMA_WINDOW_NO_SLOT;
 }
 
+/* The last place for @req above @floor in a run of @ample slots or more. */
+static unsigned int place_down(struct dma_window_pool *pool,
+			       const struct dma_window_req *req,
+			       unsigned int floor, u64 ample)
+{
+	unsigned int pos, start, end;
+	s64 slot;
+
+	for (pos = req->limit; pos > floor && pos >= ample; pos = start) {
+		end = last_run(pool, pos, ample);
+		if (end == DMA_WINDOW_NO_SLOT || end <= floor)
+			break;
+		start = run_start(pool, end, floor);
+		slot = (s64)end - req->nslots;
+		slot -= (req->bus + slot) & (req->align - 1);
+		if (slot >= start)
+			return slot;
+	}
+	return DMA_WINDOW_NO_SLOT;
+}
+
+/* Coherent memory: no boundary, no phase. */
 static unsigned int find_down(struct dma_window_pool *pool,
 			      const struct dma_window_req *req)
 {
-	unsigned int offset = align_offset(req);
-	s64 floor = req->nslots <= pool->nslots / 2 ? pool->nslots / 2 : 0;
-	s64 slot = (s64)req->limit - req->nslots;
+	unsigned int floor = req->nslots <= pool->nslots / 2 ?
+			     pool->nslots / 2 : 0;
+	unsigned int slot;
 
-	for (;;) {
-		unsigned long taken;
-		unsigned int next;
-
-		slot -= (slot + offset) & (req->align - 1);
-		if (slot < floor)
-			return DMA_WINDOW_NO_SLOT;
-
-		taken = find_next_bit(pool->map, slot + req->nslots, slot);
-		if (taken < slot + req->nslots) {
-			/* Whatever covers this slot is no better: go below. */
-			slot = (s64)taken - req->nslots;
-			continue;
-		}
-		next = crosses(req, slot);
-		if (!next)
-			return slot;
-		slot = (s64)next - req->nslots;
-	}
-}
-
-/**
- * dma_window_pool_alloc() - take a run of slots
- * @pool: the pool
- * @req: what is wanted
- *
- * Context: any. Takes pool->lock.
- *
- * Return: the index of the first slot, or DMA_WINDOW_NO_SLOT if no run of free
- * slots fits.
- */
-unsigned int dma_window_pool_alloc(struct dma_window_pool *pool,
-				   const struct dma_window_req *req)
-{
-	unsigned int slot = DMA_WINDOW_NO_SLOT;
-	unsigned long flags;
-
-	if (req->limit > pool->nslots || req->nslots > req->limit ||
-	    (req->boundary && req->nslots > req->boundary))
-		return slot;
-
-	spin_lock_irqsave(&pool->lock, flags);
-	if (req->nslots <= pool->nslots - pool->used)
-		slot = req->coherent ? find_down(pool, req) :
-				       find_up(pool, req);
-	if (slot != DMA_WINDOW_NO_SLOT) {
-		bitmap_set(pool->map, slot, req->nslots);
-		pool->used += req->nslots;
-		pool->hiwater = max(pool->hiwater, pool->used);
-	}
-	spin_unlock_irqrestore(&pool->lock, flags);
-
+	/* Where it fits in any case; else one by one, before it is refused. */
+	slot = place_down(pool, req, floor, (u64)req->nslots + req->align - 1);
+	if (slot == DMA_WINDOW_NO_SLOT)
+		slot = place_down(pool, req, floor, req->nslots);
 	return slot;
 }
 
+static struct dma_window_leaf *leaf_get(struct dma_window_pool *pool,
+					unsigned int slot)
+{
+	struct dma_window_leaf *leaf = pool->leaves[slot / LEAF_SLOTS];
+
+	if (!leaf) {
+		leaf = kzalloc(sizeof(*leaf), GFP_NOWAIT | __GFP_NOWARN);
+		if (!leaf)
+			return NULL;
+		pool->nleaves++;
+		/* Pairs with the address dependency in dma_window_pool_at(). */
+		smp_store_release(&pool->leaves[slot / LEAF_SLOTS], leaf);
+	}
+	leaf->runs++;
+	return leaf;
+}
+
+/* The leaves that a run covers, or uncovers, without beginning in them. */
+static void cover(struct dma_window_pool *pool, struct dma_window_mapping *map,
+		  void *value)
+{
+	unsigned int end = map->slot + map->nslots;
+	unsigned int i = map->slot / LEAF_SLOTS + 1;
+
+	for (; (i + 1) * LEAF_SLOTS <= end; i++)
+		WRITE_ONCE(pool->leaves[i], value);
+}
+
+/* Take a run for @map: 0, -ENOSPC, or -ENOMEM. */
+static int take(struct dma_window_pool *pool, const struct dma_window_req *req,
+		struct dma_window_mapping *map)
+{
+	struct dma_window_leaf *leaf;
+	unsigned int slot;
+
+	lockdep_assert_held(&pool->lock);
+
+	if (req->nslots > pool->nslots - pool->used)
+		return -ENOSPC;
+	slot = req->coherent ? find_down(pool, req) : find_up(pool, req);
+	if (slot == DMA_WINDOW_NO_SLOT)
+		return -ENOSPC;
+	leaf = leaf_get(pool, slot);
+	if (!leaf)
+		return -ENOMEM;
+
+	set_free(pool, slot, req->nslots, false);
+	pool->used += req->nslots;
+	pool->hiwater = max(pool->hiwater, pool->used);
+	map->slot = slot;
+	map->nslots = req->nslots;
+	map->head = &leaf->head[slot % LEAF_SLOTS];
+	cover(pool, map, (void *)((unsigned long)map | COVERED));
+	return 0;
+}
+
+static void put(struct dma_window_pool *pool, struct dma_window_mapping *map)
+{
+	struct dma_window_leaf *leaf = pool->leaves[map->slot / LEAF_SLOTS];
+
+	lockdep_assert_held(&pool->lock);
+
+	cover(pool, map, NULL);
+	set_free(pool, map->slot, map->nslots, true);
+	pool->used -= map->nslots;
+	if (!--leaf->runs) {
+		WRITE_ONCE(pool->leaves[map->slot / LEAF_SLOTS], NULL);
+		pool->nleaves--;
+		kfree_rcu(leaf, rcu);
+	}
+	kmem_cache_free(mapping_cache, map);
+}
+
+/* ---- What a CPU keeps ---- */
+
+/* A run of a class, as the shared layer is asked for it. */
+static struct dma_window_req class_req(struct dma_window_pool *pool,
+				       unsigned int class)
+{
+	return (struct dma_window_req){
+		.nslots = BIT(class),
+		.limit = pool->nslots,
+		.align = BIT(class),
+		.bus = pool->first,
+	};
+}
+
+static bool drain_cpu(struct dma_window_pool *pool, unsigned int cpu)
+{
+	struct dma_window_cpu *c = per_cpu_ptr(pool->cpu, cpu);
+	struct dma_window_mapping *map;
+	bool any = false;
+	unsigned int i;
+
+	lockdep_assert_held(&pool->lock);
+
+	/*
+	 * Upwards: an owner that finds the entry below its top gone concludes
+	 * that all are. See dma_window_pool_pop().
+	 */
+	for (i = 0; i < pool->entries; i++) {
+		if (!READ_ONCE(c->runs[i]))
+			continue;
+		map = xchg(&c->runs[i], NULL);
+		if (map) {
+			put(pool, map);
+			any = true;
+		}
+	}
+	return any;
+}
+
+static bool drain(struct dma_window_pool *pool)
+{
+	unsigned int cpu;
+	bool any = false;
+
+	for_each_possible_cpu(cpu)
+		any |= drain_cpu(pool, cpu);
+	return any;
+}
+
 /**
- * dma_window_pool_free() - give a run of slots back
+ * dma_window_pool_drain() - take back what CPUs keep
  * @pool: the pool
- * @slot: index of the first
- * @nslots: how many, as allocated
  *
  * Context: any. Takes pool->lock.
  */
-void dma_window_pool_free(struct dma_window_pool *pool, unsigned int slot,
-			  unsigned int nslots)
+void dma_window_pool_drain(struct dma_window_pool *pool)
 {
 	unsigned long flags;
 
 	spin_lock_irqsave(&pool->lock, flags);
-	bitmap_clear(pool->map, slot, nslots);
-	pool->used -= nslots;
+	drain(pool);
 	spin_unlock_irqrestore(&pool->lock, flags);
+}
+
+/**
+ * dma_window_pool_drain_cpu() - take back what one CPU keeps
+ * @pool: the pool
+ * @cpu: the CPU, which is offline
+ *
+ * Context: any. Takes pool->lock.
+ */
+void dma_window_pool_drain_cpu(struct dma_window_pool *pool, unsigned int cpu)
+{
+	unsigned long flags;
+
+	spin_lock_irqsave(&pool->lock, flags);
+	drain_cpu(pool, cpu);
+	spin_unlock_irqrestore(&pool->lock, flags);
+}
+
+/* More of a class, for the mappings that are likely to come next. */
+static void refill(struct dma_window_pool *pool, unsigned int class)
+{
+	struct dma_window_cpu *c = this_cpu_ptr(pool->cpu);
+	unsigned int want = min(pool->depth[class] / 2, REFILL - 1);
+	struct dma_window_req req = class_req(pool, class);
+
+	while (want-- && pool->used < pool->nslots / 4 * 3) {
+		struct dma_window_mapping *map;
+
+		map = kmem_cache_alloc(mapping_cache, GFP_NOWAIT | __GFP_NOWARN);
+		if (!map)
+			return;
+		if (take(pool, &req, map)) {
+			kmem_cache_free(mapping_cache, map);
+			return;
+		}
+		map->class = class;
+		dma_window_pool_push(pool, c, map);
+	}
+}
+
+/**
+ * dma_window_pool_alloc() - take a run of slots from the shared layer
+ * @pool: the pool
+ * @req: what is wanted
+ * @class: the size class that would do as well, or DMA_WINDOW_NO_CLASS
+ * @gfp: for the record
+ *
+ * For a streaming request that dma_window_pool_pop() found nothing for, and
+ * for all that have no class. Drains all magazines before it gives up.
+ *
+ * Context: any if @gfp does not allow sleeping. Takes pool->lock.
+ *
+ * Return: the run's record, its slot, nslots, head and class set; if the class
+ * is DMA_WINDOW_NO_CLASS the run is exactly what was asked for. -ENOSPC if no
+ * run of free slots fits, -ENOMEM if there is no memory for its record.
+ */
+struct dma_window_mapping *
+dma_window_pool_alloc(struct dma_window_pool *pool,
+		      const struct dma_window_req *req, unsigned int class,
+		      gfp_t gfp)
+{
+	struct dma_window_mapping *map;
+	unsigned long flags;
+	int ret = -ENOSPC;
+
+	if (req->limit > pool->nslots || req->nslots > req->limit ||
+	    (req->boundary && req->nslots > req->boundary))
+		return ERR_PTR(-ENOSPC);
+
+	map = kmem_cache_alloc(mapping_cache, gfp);
+	if (!map)
+		return ERR_PTR(-ENOMEM);
+
+	spin_lock_irqsave(&pool->lock, flags);
+	map->class = DMA_WINDOW_NO_CLASS;
+	if (class != DMA_WINDOW_NO_CLASS) {
+		struct dma_window_req natural = class_req(pool, class);
+
+		ret = take(pool, &natural, map);
+		if (!ret) {
+			map->class = class;
+			refill(pool, class);
+		}
+	}
+	if (ret == -ENOSPC)
+		ret = take(pool, req, map);
+	if (ret == -ENOSPC && drain(pool))
+		ret = take(pool, req, map);
+	spin_unlock_irqrestore(&pool->lock, flags);
+
+	if (ret) {
+		kmem_cache_free(mapping_cache, map);
+		return ERR_PTR(ret);
+	}
+	return map;
+}
+
+/**
+ * dma_window_pool_free() - give a run of slots back to the shared layer
+ * @pool: the pool
+ * @map: its record, which is gone then; nothing leads to it any more
+ *
+ * If it is of a class, the CPU's magazine of that class is full: half of it
+ * goes back, too.
+ *
+ * Context: any. Takes pool->lock.
+ */
+void dma_window_pool_free(struct dma_window_pool *pool,
+			  struct dma_window_mapping *map)
+{
+	unsigned int class = map->class, n;
+	unsigned long flags;
+
+	spin_lock_irqsave(&pool->lock, flags);
+	put(pool, map);
+	if (class != DMA_WINDOW_NO_CLASS) {
+		struct dma_window_cpu *c = this_cpu_ptr(pool->cpu);
+
+		for (n = pool->depth[class] / 2; n; n--) {
+			map = dma_window_pool_pop(pool, c, class);
+			if (!map)
+				break;
+			put(pool, map);
+		}
+	}
+	spin_unlock_irqrestore(&pool->lock, flags);
+}
+
+/**
+ * dma_window_pool_at() - the live run that a slot belongs to
+ * @pool: the pool
+ * @slot: the slot, below pool->nslots
+ *
+ * Context: any, under the RCU read lock. If the slot is not the caller's, the
+ * record may be freed meanwhile, and be another run's: it stays a record for
+ * as long as the lock is held.
+ *
+ * Return: its record, or NULL if nothing is mapped there.
+ */
+struct dma_window_mapping *dma_window_pool_at(struct dma_window_pool *pool,
+					      unsigned int slot)
+{
+	unsigned int i = slot / LEAF_SLOTS, bit = slot % LEAF_SLOTS;
+	struct dma_window_mapping *map;
+	int back;
+
+	/* Its own leaf; then one whose end it may reach over from. */
+	for (back = 0; back < 2; back++, i--, bit = LEAF_SLOTS - 1) {
+		unsigned long word = (unsigned long)READ_ONCE(pool->leaves[i]);
+		struct dma_window_leaf *leaf = (void *)word;
+
+		if (word & COVERED) {
+			map = (void *)(word & ~COVERED);
+			/* Not while it is in a magazine, or just being made. */
+			if (READ_ONCE(*READ_ONCE(map->head)) != map)
+				return NULL;
+			goto found;
+		}
+		if (leaf) {
+			do {
+				map = READ_ONCE(leaf->head[bit]);
+				if (map)
+					goto found;
+			} while (bit--);
+		}
+		if (!i)
+			return NULL;
+	}
+	return NULL;
+
+found:
+	return slot - READ_ONCE(map->slot) < READ_ONCE(map->nslots) ? map : NULL;
+}
+
+/**
+ * dma_window_pool_next() - walk over the live runs
+ * @pool: the pool
+ * @slot: where to begin
+ *
+ * Context: any, under the RCU read lock; see dma_window_pool_at().
+ *
+ * Return: the first slot from @slot on at which a live run begins, or
+ * DMA_WINDOW_NO_SLOT.
+ */
+unsigned int dma_window_pool_next(struct dma_window_pool *pool,
+				  unsigned int slot)
+{
+	RCU_LOCKDEP_WARN(!rcu_read_lock_held(), "pool walked outside RCU");
+
+	for (; slot < pool->nslots; slot++) {
+		unsigned long word = (unsigned long)
+			READ_ONCE(pool->leaves[slot / LEAF_SLOTS]);
+		struct dma_window_leaf *leaf = (void *)word;
+
+		if (!leaf || (word & COVERED))
+			slot = round_up(slot + 1, LEAF_SLOTS) - 1;
+		else if (READ_ONCE(leaf->head[slot % LEAF_SLOTS]))
+			return slot;
+	}
+	return DMA_WINDOW_NO_SLOT;
 }
 
 /**
  * dma_window_pool_largest() - the largest run of free slots
  * @pool: the pool
  *
- * For messages and debugfs: it walks the whole map.
+ * What CPUs keep is taken back first.
  *
  * Context: any. Takes pool->lock.
  *
@@ -181,13 +742,125 @@ void dma_window_pool_free(struct dma_window_pool *pool, unsigned int slot,
  */
 unsigned int dma_window_pool_largest(struct dma_window_pool *pool)
 {
-	unsigned int start, end, largest = 0;
+	unsigned int pos = 0, largest = 0, end;
 	unsigned long flags;
 
 	spin_lock_irqsave(&pool->lock, flags);
-	for_each_clear_bitrange(start, end, pool->map, pool->nslots)
-		largest = max(largest, end - start);
+	drain(pool);
+	while ((pos = first_run(pool, pos, largest + 1)) != DMA_WINDOW_NO_SLOT) {
+		end = run_end(pool, pos, pool->nslots);
+		largest = end - pos;
+		pos = end;
+	}
 	spin_unlock_irqrestore(&pool->lock, flags);
 
 	return largest;
+}
+
+/**
+ * dma_window_pool_used() - how many slots are in use
+ * @pool: the pool
+ *
+ * What CPUs keep is taken back first.
+ *
+ * Context: any. Takes pool->lock.
+ *
+ * Return: slots of live runs.
+ */
+unsigned int dma_window_pool_used(struct dma_window_pool *pool)
+{
+	unsigned long flags;
+	unsigned int used;
+
+	spin_lock_irqsave(&pool->lock, flags);
+	drain(pool);
+	used = pool->used;
+	spin_unlock_irqrestore(&pool->lock, flags);
+
+	return used;
+}
+
+static size_t cpu_size(const struct dma_window_pool *pool)
+{
+	return struct_size_t(struct dma_window_cpu, runs, pool->entries);
+}
+
+/**
+ * dma_window_pool_metadata() - what a pool costs besides its slots
+ * @pool: the pool
+ *
+ * Context: any.
+ *
+ * Return: bytes, without the records of live runs.
+ */
+size_t dma_window_pool_metadata(struct dma_window_pool *pool)
+{
+	return sizeof(*pool) + pool->words * sizeof(*pool->free) +
+	       2 * pool->words * sizeof(*pool->tree) +
+	       pool->words * sizeof(*pool->leaves) +
+	       READ_ONCE(pool->nleaves) * sizeof(struct dma_window_leaf) +
+	       num_possible_cpus() * cpu_size(pool);
+}
+
+/**
+ * dma_window_pool_init() - make a pool with all slots free
+ * @pool: the pool, not in use
+ * @nslots: how many slots it has, at most INT_MAX
+ * @first: number of its first slot in memory (its physical address in units of
+ *	slots): what "naturally aligned" refers to
+ *
+ * Context: may sleep.
+ *
+ * Return: 0, or -ENOMEM; dma_window_pool_destroy() is right after both.
+ */
+int dma_window_pool_init(struct dma_window_pool *pool, unsigned int nslots,
+			 u64 first)
+{
+	unsigned int class, share, word;
+
+	spin_lock_init(&pool->lock);
+	pool->nslots = nslots;
+	pool->first = first & (DMA_WINDOW_MAX_CLASS_SLOTS - 1);
+	pool->reserve = nslots / 16;
+	pool->used = 0;
+	pool->hiwater = 0;
+	pool->nleaves = 0;
+
+	/* All CPUs together may keep a part of it only, however small it is. */
+	pool->entries = 0;
+	for (class = 0; class < DMA_WINDOW_CLASSES; class++) {
+		share = nslots / 32 / num_possible_cpus() >> class;
+		pool->depth[class] = min_t(unsigned int, share, max_depth[class]);
+		pool->base[class] = pool->entries;
+		pool->entries += pool->depth[class];
+	}
+
+	pool->words = roundup_pow_of_two(DIV_ROUND_UP(nslots, LEAF_SLOTS));
+	pool->free = kvcalloc(pool->words, sizeof(*pool->free), GFP_KERNEL);
+	pool->tree = kvcalloc(2 * pool->words, sizeof(*pool->tree), GFP_KERNEL);
+	pool->leaves = kvcalloc(pool->words, sizeof(*pool->leaves), GFP_KERNEL);
+	pool->cpu = __alloc_percpu(cpu_size(pool), SMP_CACHE_BYTES);
+	if (!pool->free || !pool->tree || !pool->leaves || !pool->cpu)
+		return -ENOMEM;
+
+	for (word = 0; word < pool->words; word++)
+		update_word(pool, word);
+	set_free(pool, 0, nslots, true);
+	return 0;
+}
+
+/**
+ * dma_window_pool_destroy() - free what dma_window_pool_init() allocated
+ * @pool: the pool; nothing is in use
+ *
+ * Context: may sleep.
+ */
+void dma_window_pool_destroy(struct dma_window_pool *pool)
+{
+	if (pool->cpu)
+		dma_window_pool_drain(pool);
+	free_percpu(pool->cpu);
+	kvfree(pool->leaves);
+	kvfree(pool->tree);
+	kvfree(pool->free);
 }

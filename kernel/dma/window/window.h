@@ -5,8 +5,10 @@
  * Who owns what:
  *   region   the device-tree node, checked by region.c
  *   window   one per region, made at the first attach and kept for ever
- *   pool     the free slots of a window (pool.c); knows nothing of mappings
- *   mapping  one record per mapped buffer or coherent allocation (bounce.c)
+ *   pool     the free slots of a window, and what finds the owner of the
+ *            others (pool.c)
+ *   mapping  one record per mapped buffer or coherent allocation: the pool's
+ *            while it says where it is, bounce.c's for the rest
  *   client   one per device and window, from its first attach to its release
  *
  * Nothing here lives in window memory, and nothing that is read from window
@@ -21,12 +23,13 @@
 
 #include <linux/dma-direct.h>
 #include <linux/dma-map-ops.h>
-#include <linux/kref.h>
+#include <linux/hash.h>
 #include <linux/list.h>
 #include <linux/mutex.h>
 #include <linux/of.h>
 #include <linux/percpu.h>
 #include <linux/ratelimit.h>
+#include <linux/rculist.h>
 #include <linux/rcupdate.h>
 #include <linux/sizes.h>
 #include <linux/spinlock.h>
@@ -48,20 +51,131 @@
 
 #define DMA_WINDOW_NO_SLOT	UINT_MAX
 
+/*
+ * Size classes of what CPUs keep for the next mapping: 2 KiB to 64 KiB, by
+ * powers of two.
+ */
+#define DMA_WINDOW_CLASSES		6
+#define DMA_WINDOW_MAX_CLASS_SLOTS	BIT(DMA_WINDOW_CLASSES - 1)
+#define DMA_WINDOW_MAX_CLASS_SIZE	(DMA_WINDOW_MAX_CLASS_SLOTS << DMA_WINDOW_SLOT_SHIFT)
+#define DMA_WINDOW_NO_CLASS		DMA_WINDOW_CLASSES
+
+/**
+ * struct dma_window_mapping - a run of slots, and what it is used for
+ * @slot: first slot
+ * @nslots: slots taken, padding before @offset included
+ * @head: where the record of a run that begins at @slot is found, once it is
+ *	live; in a leaf, under RCU
+ * @client: whose it is
+ * @orig: physical address of the driver's buffer; unused if @coherent
+ * @size: bytes mapped
+ * @offset: of the first mapped byte in the window, bytes
+ * @dir: direction it was mapped for
+ * @coherent: an allocation, not a buffer: there is nothing to copy
+ * @class: size class of the run, or DMA_WINDOW_NO_CLASS
+ */
+struct dma_window_mapping {
+	unsigned int			slot;
+	unsigned int			nslots;
+	struct dma_window_mapping	**head;
+	struct dma_window_client	*client;
+	phys_addr_t			orig;
+	size_t				size;
+	u64				offset;
+	u8				dir;
+	bool				coherent;
+	u8				class;
+};
+
+/* Counters of a window; they only ever grow. */
+struct dma_window_stats {
+	u64	maps;		/* streaming mappings made */
+	u64	unmaps;		/* streaming mappings undone */
+	u64	allocs;		/* coherent allocations made */
+	u64	frees;		/* coherent allocations freed */
+	u64	bytes_in;	/* bytes copied into the window */
+	u64	bytes_out;	/* bytes copied out of the window */
+	u64	fail_full;	/* refused: no run of slots that fits */
+	u64	fail_mask;	/* refused: out of the device's reach */
+	u64	fail_nomem;	/* refused: no memory for a record */
+	u64	fail_invalid;	/* calls with an address that is not mapped,
+				 * or with memory that cannot be bounced
+				 */
+};
+
+/**
+ * struct dma_window_cpu - what a CPU has of a window for itself
+ * @stats: its part of the window's counters
+ * @top: by class, how many runs it keeps; only the CPU itself looks, with
+ *	interrupts disabled, and finds out late when others have taken them
+ * @runs: by class, the runs that it keeps; others may take them by xchg()
+ */
+struct dma_window_cpu {
+	struct dma_window_stats		stats;
+	u16				top[DMA_WINDOW_CLASSES];
+	struct dma_window_mapping	*runs[];
+};
+
+#define DMA_WINDOW_LEAF_SHIFT	6
+#define DMA_WINDOW_LEAF_SLOTS	BIT(DMA_WINDOW_LEAF_SHIFT)
+
+/**
+ * struct dma_window_leaf - the records of runs that begin in 64 slots
+ * @head: by slot; NULL if no live run begins there
+ * @runs: runs that begin here, live or kept by a CPU; under pool->lock
+ * @rcu: frees it
+ */
+struct dma_window_leaf {
+	struct dma_window_mapping	*head[DMA_WINDOW_LEAF_SLOTS];
+	unsigned int			runs;
+	struct rcu_head			rcu;
+};
+
+/* In pool->leaves[]: not a leaf but the run that covers it. */
+#define DMA_WINDOW_COVERED	1UL
+
+/* The longest free run below a node of the tree, and those at its ends. */
+struct dma_window_node {
+	u32	pre;
+	u32	suf;
+	u32	max;
+};
+
 /**
  * struct dma_window_pool - the free slots of a window
- * @lock: protects @map, @used and @hiwater
- * @map: a bit per slot, set if the slot is allocated
+ * @cpu: what CPUs have for themselves
+ * @leaves: by 64 slots, where the records of live runs are found; see pool.c
  * @nslots: number of slots
- * @used: number of slots allocated
+ * @first: place of slot 0 in a naturally aligned run of the largest class
+ * @reserve: slots at the end that streaming may not have
+ * @depth: by class, how many runs a CPU may keep
+ * @base: by class, where they begin in its runs[]
+ * @entries: length of its runs[]
+ * @words: words in @free, a power of two
+ * @free: a bit per slot, set if the slot is free
+ * @tree: as a heap: the root is 1, the words' nodes begin at @words
+ * @lock: protects @free, @tree, @used, @hiwater, @nleaves, writes to @leaves
+ * @used: slots that are not free, those that CPUs keep included
  * @hiwater: largest value of @used so far
+ * @nleaves: leaves there are
  */
 struct dma_window_pool {
-	spinlock_t	lock;	/* map, used, hiwater */
-	unsigned long	*map;
-	unsigned int	nslots;
-	unsigned int	used;
-	unsigned int	hiwater;
+	struct dma_window_cpu __percpu	*cpu;
+	struct dma_window_leaf		**leaves;
+	unsigned int			nslots;
+	unsigned int			first;
+	unsigned int			reserve;
+	u16				depth[DMA_WINDOW_CLASSES];
+	u16				base[DMA_WINDOW_CLASSES];
+	unsigned int			entries;
+	unsigned int			words;
+	u64				*free;
+	struct dma_window_node		*tree;
+
+	spinlock_t			lock ____cacheline_aligned_in_smp;
+	unsigned int			used;
+	unsigned int			hiwater;
+	unsigned int			nleaves;
 };
 
 /**
@@ -86,29 +200,74 @@ struct dma_window_req {
 	bool		coherent;
 };
 
-int dma_window_pool_init(struct dma_window_pool *pool, unsigned int nslots);
+int dma_window_pool_init(struct dma_window_pool *pool, unsigned int nslots,
+			 u64 first);
 void dma_window_pool_destroy(struct dma_window_pool *pool);
-unsigned int dma_window_pool_alloc(struct dma_window_pool *pool,
-				   const struct dma_window_req *req);
-void dma_window_pool_free(struct dma_window_pool *pool, unsigned int slot,
-			  unsigned int nslots);
+struct dma_window_mapping *
+dma_window_pool_alloc(struct dma_window_pool *pool,
+		      const struct dma_window_req *req, unsigned int class,
+		      gfp_t gfp);
+void dma_window_pool_free(struct dma_window_pool *pool,
+			  struct dma_window_mapping *map);
+void dma_window_pool_drain(struct dma_window_pool *pool);
+void dma_window_pool_drain_cpu(struct dma_window_pool *pool, unsigned int cpu);
+struct dma_window_mapping *dma_window_pool_at(struct dma_window_pool *pool,
+					      unsigned int slot);
+unsigned int dma_window_pool_next(struct dma_window_pool *pool,
+				  unsigned int slot);
 unsigned int dma_window_pool_largest(struct dma_window_pool *pool);
+unsigned int dma_window_pool_used(struct dma_window_pool *pool);
+size_t dma_window_pool_metadata(struct dma_window_pool *pool);
 
-/* Counters of a window; they only ever grow. */
-struct dma_window_stats {
-	u64	maps;		/* streaming mappings made */
-	u64	unmaps;		/* streaming mappings undone */
-	u64	allocs;		/* coherent allocations made */
-	u64	frees;		/* coherent allocations freed */
-	u64	bytes_in;	/* bytes copied into the window */
-	u64	bytes_out;	/* bytes copied out of the window */
-	u64	fail_full;	/* refused: no run of slots that fits */
-	u64	fail_mask;	/* refused: out of the device's reach */
-	u64	fail_nomem;	/* refused: no memory for a record */
-	u64	fail_invalid;	/* calls with an address that is not mapped,
-				 * or with memory that cannot be bounced
-				 */
-};
+/**
+ * dma_window_pool_pop() - take a run that this CPU keeps
+ * @pool: the pool
+ * @c: this CPU's part of it
+ * @class: size class
+ *
+ * Context: any, interrupts disabled. Takes no lock.
+ *
+ * Return: the run's record, or NULL if the CPU has none.
+ */
+static inline struct dma_window_mapping *
+dma_window_pool_pop(struct dma_window_pool *pool, struct dma_window_cpu *c,
+		    unsigned int class)
+{
+	unsigned int top = c->top[class];
+	struct dma_window_mapping *map;
+
+	if (!top)
+		return NULL;
+	top--;
+	/* Others may be draining; they go upwards, so this was the last. */
+	map = xchg(&c->runs[pool->base[class] + top], NULL);
+	c->top[class] = map ? top : 0;
+	return map;
+}
+
+/**
+ * dma_window_pool_push() - keep a run for this CPU's next mapping
+ * @pool: the pool
+ * @c: this CPU's part of it
+ * @map: the run's record, of a class; nothing leads to it any more
+ *
+ * Context: any, interrupts disabled. Takes no lock.
+ *
+ * Return: true if it was kept; else it is still the caller's.
+ */
+static inline bool dma_window_pool_push(struct dma_window_pool *pool,
+					struct dma_window_cpu *c,
+					struct dma_window_mapping *map)
+{
+	unsigned int top = c->top[map->class];
+
+	if (top >= pool->depth[map->class])
+		return false;
+	/* All that was done to it before it can be had. Pairs with xchg(). */
+	smp_store_release(&c->runs[pool->base[map->class] + top], map);
+	c->top[map->class] = top + 1;
+	return true;
+}
 
 /**
  * struct dma_window - the memory that the devices of one region can reach
@@ -118,31 +277,30 @@ struct dma_window_stats {
  * @base: physical address, bytes
  * @size: bytes
  * @vaddr: @base in the linear map
- * @pool: its free slots
- * @maps: per slot, the mapping that owns it; see mapping_of() in bounce.c
- * @stats: its counters
  * @announced: the boot line that describes it is out
+ * @pool: its free slots, and its counters
  */
 struct dma_window {
-	struct list_head			list;
-	struct device_node			*region;
-	const char				*name;
-	phys_addr_t				base;
-	phys_addr_t				size;
-	void					*vaddr;
-	struct dma_window_pool			pool;
-	unsigned long				*maps;
-	struct dma_window_stats __percpu	*stats;
-	bool					announced;
+	struct list_head	list;
+	struct device_node	*region;
+	const char		*name;
+	phys_addr_t		base;
+	phys_addr_t		size;
+	void			*vaddr;
+	bool			announced;
+	struct dma_window_pool	pool;
 };
 
 /**
  * struct dma_window_client - a device and its window
- * @node: in the table that dma_window_client_of() searches
+ * @node: in dma_window_clients
  * @dev: the device
  * @win: its window
  * @prop: the property that names the region, for messages
  * @bus_base: bus address of the window's first byte, as the device sees it
+ * @bus_last: of its last byte
+ * @natural: what is naturally aligned in memory is so on the bus, up to the
+ *	largest size class, and all of the window is within the bus's limit
  * @ratelimit: of its messages about a window that is full or out of reach
  * @warned: it was told of a call with an address that is not mapped
  * @rcu: frees the client when no lookup can be passing it any more
@@ -153,6 +311,8 @@ struct dma_window_client {
 	struct dma_window	*win;
 	const char		*prop;
 	dma_addr_t		bus_base;
+	dma_addr_t		bus_last;
+	bool			natural;
 	struct ratelimit_state	ratelimit;
 	bool			warned;
 	struct rcu_head		rcu;
@@ -162,6 +322,31 @@ extern struct mutex dma_window_mutex;
 extern struct list_head dma_window_list;
 extern const struct dma_map_ops dma_window_ops;
 extern const struct dma_map_ops dma_window_deny_ops;
+
+/* Clients by device. Read under RCU, or with interrupts disabled. */
+#define DMA_WINDOW_CLIENTS_BITS	6
+extern struct hlist_head dma_window_clients[BIT(DMA_WINDOW_CLIENTS_BITS)];
+
+/**
+ * dma_window_client_find() - the window of a device, without a lock
+ * @dev: the device
+ *
+ * Context: any, interrupts disabled or under the RCU read lock.
+ *
+ * Return: its client, or NULL if it has no window; see dma_window_client_of().
+ */
+static inline struct dma_window_client *
+dma_window_client_find(struct device *dev)
+{
+	struct dma_window_client *client;
+	struct hlist_head *head;
+
+	head = &dma_window_clients[hash_ptr(dev, DMA_WINDOW_CLIENTS_BITS)];
+	hlist_for_each_entry_rcu(client, head, node, irqs_disabled())
+		if (client->dev == dev)
+			return client;
+	return NULL;
+}
 
 struct dma_window_client *dma_window_client_of(struct device *dev);
 void dma_window_client_names(struct dma_window *win,
@@ -211,11 +396,10 @@ void dma_window_err(struct device *dev, const struct dma_window_ref *ref,
 
 void dma_window_fail(struct dma_window_client *client, u64 __percpu *counter,
 		     const char *reason, size_t size);
-dma_addr_t dma_window_bounce_map(struct dma_window_client *client,
-				 phys_addr_t orig, size_t size,
-				 enum dma_data_direction dir,
+dma_addr_t dma_window_bounce_map(struct device *dev, phys_addr_t orig,
+				 size_t size, enum dma_data_direction dir,
 				 unsigned long attrs);
-void dma_window_bounce_unmap(struct dma_window_client *client, dma_addr_t addr,
+void dma_window_bounce_unmap(struct device *dev, dma_addr_t addr,
 			     unsigned long attrs);
 void dma_window_bounce_sync(struct dma_window_client *client, dma_addr_t addr,
 			    size_t size, enum dma_data_direction dir,
@@ -228,8 +412,6 @@ bool dma_window_coherent_valid(struct dma_window_client *client, size_t size,
 			       const void *vaddr, dma_addr_t addr);
 unsigned int dma_window_bounce_live(struct dma_window_client *client);
 unsigned int dma_window_bounce_reclaim(struct dma_window_client *client);
-int dma_window_bounce_init(struct dma_window *win);
-void dma_window_bounce_exit(struct dma_window *win);
 size_t dma_window_max_request(const struct dma_window *win);
 
 #ifdef CONFIG_DEBUG_FS

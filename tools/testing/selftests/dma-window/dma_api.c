@@ -797,7 +797,7 @@ TEST_F_TIMEOUT(nothing_lost, full_of_mappings, LIMIT)
 	enum { MAX = 2048, SIZE = 1000, SPACE = 2048 };
 	static struct map maps[MAX];
 	u64 full = counter("fail_full"), largest = counter("largest_free");
-	struct mem buf;
+	struct mem buf, m;
 	int n, i;
 
 	ASSERT_EQ(0, mem_new(E, &buf, EDU_BUFFER, MAX * SPACE, 0, 0));
@@ -807,12 +807,15 @@ TEST_F_TIMEOUT(nothing_lost, full_of_mappings, LIMIT)
 			break;
 		ASSERT_TRUE(inside(E, maps[n].addr, SIZE));
 	}
-	/* A slot each, none is left: the window was really full. */
+	/* A slot each; but for what is kept for coherent memory, none is left. */
 	ASSERT_LT(n, MAX);
-	EXPECT_EQ(counter("io_tlb_nslabs"), counter("io_tlb_used"));
-	EXPECT_EQ(counter("io_tlb_nslabs"), counter("io_tlb_used_hiwater"));
-	EXPECT_EQ(0, counter("largest_free"));
+	EXPECT_GE(counter("io_tlb_used"), counter("io_tlb_nslabs") * 15 / 16);
+	EXPECT_LE(counter("io_tlb_used"), counter("io_tlb_used_hiwater"));
+	EXPECT_LE(counter("largest_free"), E->size / 16);
 	EXPECT_EQ(full + 1, counter("fail_full"));
+	/* Requests do not take what rings need. */
+	EXPECT_EQ(0, mem_new(E, &m, EDU_COHERENT, 16 * KIB, 0, EDU_NO_WARN));
+	EXPECT_EQ(0, mem_free(E, &m));
 	/* Nobody's bytes are another's; each device write finds its buffer. */
 	for (i = 0; i < n; i++) {
 		ASSERT_EQ(0, access_bus(E, EDU_PEEK, maps[i].addr, look, SIZE, false));
@@ -1236,7 +1239,9 @@ TEST_F(observed, counters)
 	ASSERT_EQ(0, map(E, &p, &buf, 0, 5000, EDU_TO_DEVICE, 0));
 	ASSERT_EQ(0, map(E, &q, &buf, 8 * KIB, 5000, EDU_FROM_DEVICE, 0));
 	ASSERT_EQ(0, mem_new(E, &m, EDU_COHERENT, 8 * KIB, 0, 0));
-	EXPECT_EQ(used + 3 + 3 + 4, counter("io_tlb_used"));
+	/* 5000 bytes need three slots, and may get four. */
+	EXPECT_GE(counter("io_tlb_used"), used + 3 + 3 + 4);
+	EXPECT_LE(counter("io_tlb_used"), used + 4 + 4 + 4);
 	EXPECT_EQ(0, sync_range(E, &p, 8, 7, EDU_TO_DEVICE, false));
 	EXPECT_EQ(0, sync_range(E, &q, 8, 300, EDU_FROM_DEVICE, true));
 	EXPECT_EQ(-EIO, raw(E, EDU_RAW_MAP, 0, E->size + 1, buf.id));

@@ -1,0 +1,609 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * KUnit tests of the pool: what it hands out is checked against a plain bitmap,
+ * and so is every refusal: there must really be no place.
+ */
+
+#include <kunit/test.h>
+#include <linux/bitmap.h>
+#include <linux/completion.h>
+#include <linux/delay.h>
+#include <linux/kthread.h>
+#include <linux/log2.h>
+#include <linux/prandom.h>
+#include <linux/slab.h>
+
+#include "window.h"
+
+#define MAX_SLOTS	5000
+#define MAX_LIVE	1100
+
+/* A pool and what is known of it. */
+struct model {
+	struct dma_window_pool		pool;
+	DECLARE_BITMAP(taken, MAX_SLOTS);
+	struct dma_window_mapping	*live[MAX_LIVE];
+	unsigned int			nlive;
+	struct rnd_state		rnd;
+};
+
+static unsigned int rnd(struct model *m, unsigned int below)
+{
+	return prandom_u32_state(&m->rnd) % below;
+}
+
+static struct model *model(struct kunit *test, unsigned int nslots, u64 first)
+{
+	struct model *m = kunit_kzalloc(test, sizeof(*m), GFP_KERNEL);
+
+	KUNIT_ASSERT_NOT_NULL(test, m);
+	KUNIT_ASSERT_LE(test, nslots, MAX_SLOTS);
+	KUNIT_ASSERT_EQ(test, dma_window_pool_init(&m->pool, nslots, first), 0);
+	prandom_seed_state(&m->rnd, nslots + first);
+	return m;
+}
+
+/* May @req have its run at @slot, as far as its wishes go? */
+static bool allowed(const struct dma_window_req *req, unsigned int slot)
+{
+	u64 bus = req->bus + slot;
+
+	if ((bus & (req->align - 1)) != req->phase)
+		return false;
+	return !req->boundary ||
+	       bus / req->boundary == (bus + req->nslots - 1) / req->boundary;
+}
+
+/* Where it may be at all: streaming and coherent have their shares. */
+static void range(struct model *m, const struct dma_window_req *req,
+		  unsigned int *from, unsigned int *to)
+{
+	*from = 0;
+	*to = req->limit;
+	/* But what is larger than its share may be anywhere. */
+	if (!req->coherent && req->nslots <= m->pool.nslots - m->pool.nslots / 16)
+		*to = min(*to, m->pool.nslots - m->pool.nslots / 16);
+	if (req->coherent && req->nslots <= m->pool.nslots / 2)
+		*from = m->pool.nslots / 2;
+}
+
+static bool any_place(struct model *m, const struct dma_window_req *req)
+{
+	unsigned int slot, from, to;
+
+	range(m, req, &from, &to);
+	for (slot = from; slot + req->nslots <= to; slot++)
+		if (allowed(req, slot) &&
+		    find_next_bit(m->taken, slot + req->nslots, slot) >=
+		    slot + req->nslots)
+			return true;
+	return false;
+}
+
+/* As bounce.c does it. */
+static struct dma_window_mapping *get(struct model *m,
+				      const struct dma_window_req *req,
+				      unsigned int class)
+{
+	struct dma_window_mapping *map = NULL;
+	unsigned long flags;
+
+	if (class != DMA_WINDOW_NO_CLASS) {
+		local_irq_save(flags);
+		map = dma_window_pool_pop(&m->pool, this_cpu_ptr(m->pool.cpu), class);
+		local_irq_restore(flags);
+	}
+	if (!map)
+		map = dma_window_pool_alloc(&m->pool, req, class, GFP_KERNEL);
+	if (!IS_ERR(map))
+		WRITE_ONCE(*map->head, map);
+	return map;
+}
+
+static void give(struct model *m, struct dma_window_mapping *map)
+{
+	unsigned long flags;
+	bool kept;
+
+	WRITE_ONCE(*map->head, NULL);
+	local_irq_save(flags);
+	kept = map->class != DMA_WINDOW_NO_CLASS &&
+	       dma_window_pool_push(&m->pool, this_cpu_ptr(m->pool.cpu), map);
+	local_irq_restore(flags);
+	if (!kept)
+		dma_window_pool_free(&m->pool, map);
+}
+
+static void check_lookup(struct kunit *test, struct model *m,
+			 struct dma_window_mapping *map)
+{
+	unsigned int i, end = map->slot + map->nslots;
+
+	rcu_read_lock();
+	for (i = map->slot; i < end; i++)
+		KUNIT_EXPECT_PTR_EQ(test, dma_window_pool_at(&m->pool, i), map);
+	KUNIT_EXPECT_EQ(test, dma_window_pool_next(&m->pool, map->slot), map->slot);
+	/* Its neighbours are not it. */
+	if (map->slot)
+		KUNIT_EXPECT_PTR_NE(test, dma_window_pool_at(&m->pool, map->slot - 1), map);
+	if (end < m->pool.nslots && !test_bit(end, m->taken))
+		KUNIT_EXPECT_NULL(test, dma_window_pool_at(&m->pool, end));
+	rcu_read_unlock();
+}
+
+/* One allocation, with all that can be said about it; true if it worked. */
+static bool alloc(struct kunit *test, struct model *m,
+		  const struct dma_window_req *req, unsigned int class)
+{
+	struct dma_window_mapping *map = get(m, req, class);
+	unsigned int from, to;
+
+	if (IS_ERR(map)) {
+		KUNIT_EXPECT_EQ(test, PTR_ERR(map), -ENOSPC);
+		KUNIT_EXPECT_FALSE_MSG(test, any_place(m, req),
+				       "%u slots, align %u phase %u boundary %llu limit %u coherent %d: refused, but there is room",
+				       req->nslots, req->align, req->phase, req->boundary,
+				       req->limit, req->coherent);
+		return false;
+	}
+	range(m, req, &from, &to);
+	if (map->class == DMA_WINDOW_NO_CLASS) {
+		KUNIT_EXPECT_EQ(test, map->nslots, req->nslots);
+		KUNIT_EXPECT_TRUE_MSG(test, allowed(req, map->slot),
+				      "%u slots, align %u phase %u boundary %llu: at %u",
+				      req->nslots, req->align, req->phase, req->boundary,
+				      map->slot);
+	} else {
+		/* Naturally aligned, and large enough for any phase of it. */
+		KUNIT_EXPECT_EQ(test, map->class, class);
+		KUNIT_EXPECT_EQ(test, map->nslots, BIT(class));
+		KUNIT_EXPECT_GE(test, map->nslots, req->nslots);
+		KUNIT_EXPECT_EQ(test, (map->slot + m->pool.first) & (BIT(class) - 1), 0);
+	}
+	KUNIT_EXPECT_GE(test, map->slot, from);
+	KUNIT_EXPECT_LE(test, map->slot + map->nslots, to);
+	KUNIT_EXPECT_GE_MSG(test, find_next_bit(m->taken, map->slot + map->nslots, map->slot),
+			    map->slot + map->nslots, "taken twice");
+	bitmap_set(m->taken, map->slot, map->nslots);
+	check_lookup(test, m, map);
+	m->live[m->nlive++] = map;
+	return true;
+}
+
+static void free_one(struct model *m, unsigned int i)
+{
+	struct dma_window_mapping *map = m->live[i];
+
+	bitmap_clear(m->taken, map->slot, map->nslots);
+	m->live[i] = m->live[--m->nlive];
+	give(m, map);
+}
+
+static unsigned int largest(struct model *m, unsigned int limit)
+{
+	unsigned int start, end, most = 0;
+
+	for_each_clear_bitrange(start, end, m->taken, limit)
+		most = max(most, end - start);
+	return most;
+}
+
+static void check_figures(struct kunit *test, struct model *m)
+{
+	KUNIT_EXPECT_EQ(test, dma_window_pool_used(&m->pool),
+			bitmap_weight(m->taken, m->pool.nslots));
+	KUNIT_EXPECT_EQ(test, dma_window_pool_largest(&m->pool),
+			largest(m, m->pool.nslots));
+}
+
+/* Everything is given back, and all of it is there again. */
+static void finish(struct kunit *test, struct model *m)
+{
+	while (m->nlive)
+		free_one(m, m->nlive - 1);
+	check_figures(test, m);
+	KUNIT_EXPECT_EQ(test, m->pool.used, 0);
+	KUNIT_EXPECT_EQ(test, m->pool.nleaves, 0);
+	rcu_read_lock();
+	KUNIT_EXPECT_EQ(test, dma_window_pool_next(&m->pool, 0), DMA_WINDOW_NO_SLOT);
+	rcu_read_unlock();
+	dma_window_pool_destroy(&m->pool);
+}
+
+static struct dma_window_req streaming(struct model *m, unsigned int nslots)
+{
+	return (struct dma_window_req){
+		.nslots = nslots, .limit = m->pool.nslots, .align = 1,
+		.bus = m->pool.first,
+	};
+}
+
+/* A request of any kind; its class, if it has one. */
+static unsigned int random_req(struct model *m, struct dma_window_req *req)
+{
+	unsigned int class;
+
+	*req = streaming(m, 1 + rnd(m, rnd(m, 4) ? 8 : 200));
+	switch (rnd(m, 6)) {
+	case 0:
+	case 1:
+		class = order_base_2(req->nslots);
+		return class < DMA_WINDOW_CLASSES ? class : DMA_WINDOW_NO_CLASS;
+	case 2:
+		req->coherent = true;
+		req->align = roundup_pow_of_two(req->nslots);
+		break;
+	case 3:
+		req->align = BIT(rnd(m, 7));
+		req->phase = rnd(m, req->align);
+		break;
+	case 4:
+		req->boundary = roundup_pow_of_two(req->nslots) << rnd(m, 3);
+		req->align = min_t(u64, BIT(rnd(m, 4)), req->boundary);
+		req->phase = rnd(m, req->align);
+		break;
+	case 5:
+		req->limit = 1 + rnd(m, m->pool.nslots);
+		req->coherent = rnd(m, 2);
+		break;
+	}
+	/* A bus that begins elsewhere. */
+	req->bus += (u64)rnd(m, 3) * 7919;
+	return DMA_WINDOW_NO_CLASS;
+}
+
+static const struct {
+	unsigned int	nslots;
+	u64		first;
+} pools[] = {
+	{ 512, 0 }, { 513, 1 }, { 64, 0 }, { 1000, 31 }, { 2048, 0x28000 },
+	{ 4103, 2 }, { 5000, 16 },
+};
+
+/* Random calls; it is mostly full, mostly empty, and everything in between. */
+static void test_random(struct kunit *test)
+{
+	unsigned int i, round, refused = 0, fill;
+	struct dma_window_req req;
+
+	for (i = 0; i < ARRAY_SIZE(pools); i++) {
+		struct model *m = model(test, pools[i].nslots, pools[i].first);
+
+		for (round = 0; round < 3000; round++) {
+			fill = round / 300 % 2 ? 70 : 35;
+			if (m->nlive && (m->nlive == MAX_LIVE || rnd(m, 100) >= fill)) {
+				free_one(m, rnd(m, m->nlive));
+			} else {
+				unsigned int class = random_req(m, &req);
+
+				if (req.nslots > req.limit ||
+				    (req.boundary && req.nslots > req.boundary))
+					continue;
+				refused += !alloc(test, m, &req, class);
+			}
+			if (!rnd(m, 50))
+				dma_window_pool_drain(&m->pool);
+			if (!rnd(m, 100))
+				check_figures(test, m);
+			if (!(round % 100))
+				cond_resched();
+		}
+		finish(test, m);
+	}
+	/* Refusals were checked, too. */
+	KUNIT_EXPECT_GT(test, refused, 500);
+}
+
+/* Any run up to the largest free one can be had, however torn the rest is. */
+static void test_largest(struct kunit *test)
+{
+	struct model *m = model(test, 4103, 3);
+	struct dma_window_req req;
+	unsigned int round;
+
+	req = streaming(m, 4103);
+	KUNIT_ASSERT_TRUE(test, alloc(test, m, &req, DMA_WINDOW_NO_CLASS));
+	free_one(m, 0);
+	for (round = 0; round < 200; round++) {
+		unsigned int n = largest(m, 4103 - 4103 / 16);
+
+		req = streaming(m, n);
+		KUNIT_ASSERT_TRUE(test, alloc(test, m, &req, DMA_WINDOW_NO_CLASS));
+		free_one(m, m->nlive - 1);
+		if (n < 4103 - 4103 / 16) {
+			req.nslots++;
+			KUNIT_ASSERT_FALSE(test, alloc(test, m, &req, DMA_WINDOW_NO_CLASS));
+		}
+		check_figures(test, m);
+		/* Tear it: a few somewhere. */
+		req = streaming(m, 1 + rnd(m, 30));
+		req.align = 64;
+		req.phase = rnd(m, 64);
+		alloc(test, m, &req, DMA_WINDOW_NO_CLASS);
+		if (rnd(m, 3) == 0)
+			free_one(m, rnd(m, m->nlive));
+	}
+	finish(test, m);
+}
+
+/* Every second slot, then every second run of each size: the worst there is. */
+static void test_combs(struct kunit *test)
+{
+	struct model *m = model(test, 1200, 0);
+	unsigned int class, i, half;
+	struct dma_window_req req;
+
+	for (class = 0; class < DMA_WINDOW_CLASSES; class++) {
+		req = streaming(m, BIT(class));
+		while (m->nlive < MAX_LIVE - 10 && alloc(test, m, &req, DMA_WINDOW_NO_CLASS))
+			;
+		/* By place, the even ones go. */
+		half = 0;
+		for (i = m->nlive; i--;) {
+			if (!(m->live[i]->slot / BIT(class) % 2)) {
+				free_one(m, i);
+				half++;
+			}
+		}
+		KUNIT_EXPECT_GT(test, half, 10);
+		check_figures(test, m);
+		/* One slot more than a gap has, and each alignment within it. */
+		req.nslots = BIT(class) + 1;
+		alloc(test, m, &req, DMA_WINDOW_NO_CLASS);
+		for (i = 0; i < 8; i++) {
+			req = streaming(m, 1 + rnd(m, BIT(class)));
+			req.align = BIT(rnd(m, 7));
+			req.phase = rnd(m, req.align);
+			alloc(test, m, &req, DMA_WINDOW_NO_CLASS);
+		}
+		while (m->nlive)
+			free_one(m, m->nlive - 1);
+	}
+	finish(test, m);
+}
+
+/* Each boundary and each limit for a request. */
+static void try_limits(struct kunit *test, struct model *m,
+		       struct dma_window_req req)
+{
+	unsigned int least = max(roundup_pow_of_two(req.nslots), req.align);
+
+	for (req.boundary = 0; req.boundary <= 4096;
+	     req.boundary = req.boundary ? req.boundary * 4 : least) {
+		for (req.limit = req.nslots; req.limit <= m->pool.nslots;
+		     req.limit += req.limit < 500 ? req.limit + 1 : 333) {
+			if (alloc(test, m, &req, DMA_WINDOW_NO_CLASS))
+				free_one(m, 0);
+		}
+	}
+}
+
+/* Every combination of alignment, boundary and mask, in an empty pool. */
+static void test_constraints(struct kunit *test)
+{
+	static const unsigned int sizes[] = { 1, 2, 3, 8, 31, 32, 33, 64, 65, 200 };
+	struct model *m = model(test, 1000, 5);
+	struct dma_window_req req;
+	unsigned int s;
+
+	for (s = 0; s < ARRAY_SIZE(sizes); s++) {
+		req = streaming(m, sizes[s]);
+		for (req.align = 1; req.align <= 256; req.align *= 4)
+			for (req.phase = 0; req.phase < req.align;
+			     req.phase += max(1, req.align / 3))
+				try_limits(test, m, req);
+	}
+	finish(test, m);
+}
+
+/* Neither kind can take what the other one needs. */
+static void test_shares(struct kunit *test)
+{
+	struct model *m = model(test, 1024, 0);
+	struct dma_window_req small = streaming(m, 1), ring = streaming(m, 2);
+	unsigned int n;
+
+	ring.coherent = true;
+	ring.align = 2;
+	for (n = 0; alloc(test, m, &small, 0); n++)
+		;
+	KUNIT_EXPECT_EQ(test, n, 1024 - 1024 / 16);
+	for (n = 0; alloc(test, m, &ring, DMA_WINDOW_NO_CLASS); n++)
+		;
+	KUNIT_EXPECT_EQ(test, n, 1024 / 16 / 2);
+	finish(test, m);
+}
+
+static void test_rings_first(struct kunit *test)
+{
+	struct model *m = model(test, 1024, 0);
+	struct dma_window_req ring = streaming(m, 2), half = streaming(m, 512);
+	unsigned int n;
+
+	ring.coherent = true;
+	ring.align = 2;
+	for (n = 0; alloc(test, m, &ring, DMA_WINDOW_NO_CLASS); n++)
+		;
+	KUNIT_EXPECT_EQ(test, n, 256);
+	KUNIT_EXPECT_TRUE(test, alloc(test, m, &half, DMA_WINDOW_NO_CLASS));
+	finish(test, m);
+}
+
+/* What a CPU keeps goes when the CPU goes, and nothing else does. */
+static void test_drain_cpu(struct kunit *test)
+{
+	struct model *m = model(test, 4096, 0);
+	struct dma_window_req req = streaming(m, 4);
+	unsigned int i, cpu, kept;
+
+	for (i = 0; i < 10; i++)
+		KUNIT_ASSERT_TRUE(test, alloc(test, m, &req, 2));
+	migrate_disable();
+	cpu = smp_processor_id();
+	while (m->nlive > 2)
+		free_one(m, m->nlive - 1);
+	kept = m->pool.used - 8;
+	KUNIT_EXPECT_GT(test, kept, 0);
+	for_each_possible_cpu(i)
+		if (i != cpu)
+			dma_window_pool_drain_cpu(&m->pool, i);
+	KUNIT_EXPECT_GT(test, m->pool.used, 8);
+	dma_window_pool_drain_cpu(&m->pool, cpu);
+	KUNIT_EXPECT_EQ(test, m->pool.used, 8);
+	/* The CPU does not take what it no longer has for granted. */
+	for (i = 0; i < 10; i++)
+		KUNIT_ASSERT_TRUE(test, alloc(test, m, &req, 2));
+	migrate_enable();
+	finish(test, m);
+}
+
+/* All that CPUs keep comes back before anything is refused. */
+static void test_drain_before_refusal(struct kunit *test)
+{
+	struct model *m = model(test, 2048, 0);
+	struct dma_window_req req = streaming(m, 1), all = streaming(m, 2048 - 128);
+	unsigned int i;
+
+	for (i = 0; i < 500; i++)
+		KUNIT_ASSERT_TRUE(test, alloc(test, m, &req, 0));
+	while (m->nlive)
+		free_one(m, m->nlive - 1);
+	KUNIT_EXPECT_GT(test, m->pool.used, 0);
+	KUNIT_EXPECT_TRUE(test, alloc(test, m, &all, DMA_WINDOW_NO_CLASS));
+	finish(test, m);
+}
+
+/* Small windows on many CPUs: what they keep is a small part of it. */
+static void test_small(struct kunit *test)
+{
+	struct model *m = model(test, 512, 0);
+	unsigned int class, kept = 0;
+
+	for (class = 0; class < DMA_WINDOW_CLASSES; class++)
+		kept += m->pool.depth[class] << class;
+	KUNIT_EXPECT_LE(test, kept * num_possible_cpus(), 512 / 4);
+	finish(test, m);
+
+	m = model(test, 4096, 0);
+	/* 8 MiB: a target of 4 KiB per MiB. */
+	KUNIT_EXPECT_LE(test, dma_window_pool_metadata(&m->pool), 8 * SZ_4K);
+	finish(test, m);
+}
+
+struct racer {
+	struct model		*m;
+	struct completion	done;
+	unsigned int		seed;
+	unsigned int		rounds;
+	const char		*wrong;
+};
+
+/* The bitmap is shared: whose bit is set already got what somebody else has. */
+static void racer_gives(struct racer *r, struct dma_window_mapping *map)
+{
+	unsigned int i;
+
+	for (i = 0; i < map->nslots; i++)
+		if (!test_and_clear_bit(map->slot + i, r->m->taken))
+			r->wrong = "lost";
+	give(r->m, map);
+}
+
+static int racer(void *arg)
+{
+	struct dma_window_mapping *live[16] = {};
+	struct racer *r = arg;
+	struct model *m = r->m;
+	unsigned long end = jiffies + HZ;
+	struct rnd_state state;
+	unsigned int i, slot;
+
+	prandom_seed_state(&state, r->seed);
+	while (time_before(jiffies, end) && !r->wrong) {
+		u32 random = prandom_u32_state(&state);
+		unsigned int class = random / 16 % DMA_WINDOW_CLASSES;
+		struct dma_window_req req = streaming(m, BIT(class));
+		struct dma_window_mapping **l = &live[random % 16];
+
+		r->rounds++;
+		if (random % 1024 == 1)
+			dma_window_pool_drain(&m->pool);
+		if (*l) {
+			racer_gives(r, *l);
+			*l = NULL;
+		} else {
+			if (random % 512 / 256)
+				class = DMA_WINDOW_NO_CLASS;
+			*l = get(m, &req, class);
+			if (IS_ERR(*l)) {
+				*l = NULL;
+				continue;
+			}
+			for (i = 0; i < (*l)->nslots; i++) {
+				slot = (*l)->slot + i;
+				if (test_and_set_bit(slot, m->taken))
+					r->wrong = "taken twice";
+				rcu_read_lock();
+				if (dma_window_pool_at(&m->pool, slot) != *l)
+					r->wrong = "not found";
+				rcu_read_unlock();
+			}
+		}
+		cond_resched();
+	}
+	for (i = 0; i < ARRAY_SIZE(live); i++)
+		if (live[i])
+			racer_gives(r, live[i]);
+	complete(&r->done);
+	return 0;
+}
+
+static void test_race(struct kunit *test)
+{
+	unsigned int n = 2 * num_online_cpus() + 1, i;
+	/* Small enough to be full most of the time. */
+	struct model *m = model(test, 700, 0);
+	struct racer *racers;
+	struct task_struct *task;
+
+	racers = kunit_kcalloc(test, n, sizeof(*racers), GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, racers);
+	for (i = 0; i < n; i++) {
+		racers[i].m = m;
+		racers[i].seed = i;
+		init_completion(&racers[i].done);
+		task = kthread_run(racer, &racers[i], "dma-window/%u", i);
+		if (IS_ERR(task)) {
+			racers[i].wrong = "no thread";
+			complete(&racers[i].done);
+		}
+	}
+	for (i = 0; i < n; i++) {
+		wait_for_completion(&racers[i].done);
+		KUNIT_EXPECT_STREQ(test, racers[i].wrong ?: "", "");
+		KUNIT_EXPECT_GT(test, racers[i].rounds, 10);
+	}
+	KUNIT_EXPECT_TRUE(test, bitmap_empty(m->taken, MAX_SLOTS));
+	finish(test, m);
+}
+
+static struct kunit_case cases[] = {
+	KUNIT_CASE(test_random),
+	KUNIT_CASE(test_largest),
+	KUNIT_CASE(test_combs),
+	KUNIT_CASE(test_constraints),
+	KUNIT_CASE(test_shares),
+	KUNIT_CASE(test_rings_first),
+	KUNIT_CASE(test_drain_cpu),
+	KUNIT_CASE(test_drain_before_refusal),
+	KUNIT_CASE(test_small),
+	KUNIT_CASE_SLOW(test_race),
+	{}
+};
+
+static struct kunit_suite suite = {
+	.name = "dma_window_pool",
+	.test_cases = cases,
+};
+
+kunit_test_suite(suite);
