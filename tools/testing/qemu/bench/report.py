@@ -6,8 +6,9 @@ usage: report.py OUT GUEST-DIRECTORY...
 
 Reads the channel of each guest, which is called as its directory. Written to
 OUT: cost.tsv, rate.tsv and value.tsv (all that was measured), table.tsv (costs
-side by side), summary.tsv (a row per target), size.* and pool.* (plots). A
-target that was not measured is "missed", with the reason in its comment.
+side by side), profile.tsv (instructions per function), summary.tsv (a row per
+target), size.* and pool.* (plots). A target that was not measured is "missed",
+with the reason in its comment.
 """
 
 import os
@@ -95,6 +96,13 @@ class Data:
         return whole - self.copy(size) - self.cost(op, "direct", "0", "to", size, depth)
 
 
+def unit(size):
+    for shift, name in ((20, "MiB"), (10, "KiB")):
+        if size >> shift:
+            return f"{size >> shift} {name}"
+    return str(size)
+
+
 class Summary:
     def __init__(self, data):
         self.data = data
@@ -114,22 +122,20 @@ class Summary:
         """The worst ratio, where it is, and how much more than in an empty pool."""
         worst = None
         own = 0.0
-        unfit = []
+        each = []
         for size in SIZES:
             ours = self.data.overhead("window", pool, size, op, depth)
             theirs = self.data.overhead("mainline", pool, size, op, depth)
             if ours is None or theirs is None:
-                unfit.append(f"{size} ({'window' if ours is None else 'mainline'})")
+                each.append(f"{unit(size)} does not fit in {'it' if ours is None else 'mainline'}")
                 continue
+            each.append(f"{unit(size)} {ours / theirs:.3f}")
             own = max(own, ours / self.data.overhead("window", "0", size, op, depth))
             if worst is None or ours / theirs > worst[2]:
                 worst = (ours, theirs, ours / theirs, size)
         if worst is None:
             raise NotMeasured("no size was mapped on both")
-        note = f"worst at {worst[3]} bytes"
-        if unfit:
-            note += "; did not fit: " + ", ".join(unfit)
-        return worst, own, note
+        return worst, own, f"worst at {unit(worst[3])}: " + ", ".join(each)
 
     def pool_empty(self, op="pair", depth=1):
         (ours, theirs, ratio, _), _, note = self.pool("0", op, depth)
@@ -324,13 +330,6 @@ def curve(path, n, using, title):
             f"dashtype {n} pointtype {2 * n + 3} title '{title}'")
 
 
-def unit(size):
-    for shift, name in ((20, "MiB"), (10, "KiB")):
-        if size >> shift:
-            return f"{size >> shift} {name}"
-    return str(size)
-
-
 def plot_sizes(data, out):
     sizes = sorted({k[5] for k in data.costs if k[0] == "instructions" and k[1] == "pair"})
     if not sizes:
@@ -376,6 +375,28 @@ def plot_pools(data, out):
             for i, (p, s) in enumerate(curves)), ""]))
 
 
+def profile(directories, out):
+    """Side by side, the largest first; instructions per pair."""
+    costs = defaultdict(dict)
+    for d in directories:
+        path = os.path.join(d, "profile.tsv")
+        if not os.path.exists(path):
+            continue
+        with open(path, encoding="ascii") as f:
+            for line in f:
+                which, function, n = line.rstrip("\n").split("\t")
+                costs[function][which] = float(n)
+    if not costs:
+        return
+    paths = ["direct", "mainline", "window"]
+    rows = [[function] + [c.get(p, 0.0) for p in paths] for function, c in costs.items()]
+    rows.sort(key=lambda row: (-row[3], -row[2], row[0]))
+    rows.append(["all"] + [sum(row[i] for row in rows) for i in (1, 2, 3)])
+    write(out, "profile.tsv", ["function"] + paths, rows)
+    print("Where they are, for map + unmap of 4 KiB to the device in an empty pool:\n")
+    show(["function"] + paths, rows)
+
+
 def main():
     if len(sys.argv) < 3:
         sys.exit(__doc__)
@@ -395,6 +416,7 @@ def main():
         show(columns, for_people(table))
         plot_sizes(data, out)
         plot_pools(data, out)
+    profile(sys.argv[2:], out)
     show(COLUMNS, summary)
 
 
