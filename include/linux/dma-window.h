@@ -12,6 +12,7 @@
 #ifndef _LINUX_DMA_WINDOW_H
 #define _LINUX_DMA_WINDOW_H
 
+#include <linux/bits.h>
 #include <linux/jump_label.h>
 #include <linux/types.h>
 
@@ -26,7 +27,7 @@ struct virtio_device;
  * back no more than the device says it wrote (dma_sync_single_for_cpu() of that
  * much, then an unmap with DMA_ATTR_SKIP_CPU_SYNC), and never looks further.
  */
-#define DMA_ATTR_WINDOW_NO_FILL		(1UL << 30)
+#define DMA_ATTR_WINDOW_NO_FILL		BIT(30)
 
 #ifdef CONFIG_DMA_WINDOW
 

@@ -141,7 +141,8 @@ rings() {
 
 # Counted, and by swiotlb's own tracepoint, too.
 bounced() {
-	at_least "events" "$(grep -c "swiotlb_bounced.*dev_name: $device " "$TRACING/trace")" 1 || return 1
+	events=$(grep -c "swiotlb_bounced.*dev_name: $device " "$TRACING/trace")
+	at_least "events" "$events" 1 || return 1
 	at_least "maps" $(($(win "$window" maps) - maps0)) 1 &&
 		at_least "KiB copied in" $((($(win "$window" bytes_in) - in0) / KIB)) "$in_kib" &&
 		at_least "KiB copied out" $((($(win "$window" bytes_out) - out0) / KIB)) "$out_kib"
