@@ -188,12 +188,32 @@ static unsigned int largest(struct model *m, unsigned int limit)
 	return most;
 }
 
+/* The walk comes by each live run, and by nothing else. */
+static void check_walk(struct kunit *test, struct model *m)
+{
+	unsigned int slot = 0, n = 0;
+
+	rcu_read_lock();
+	while ((slot = dma_window_pool_next(&m->pool, slot)) != DMA_WINDOW_NO_SLOT) {
+		struct dma_window_mapping *map = dma_window_pool_at(&m->pool, slot);
+
+		if (!map || map->slot != slot)
+			break;
+		slot++;
+		n++;
+	}
+	rcu_read_unlock();
+	KUNIT_EXPECT_EQ(test, slot, DMA_WINDOW_NO_SLOT);
+	KUNIT_EXPECT_EQ(test, n, m->nlive);
+}
+
 static void check_figures(struct kunit *test, struct model *m)
 {
 	KUNIT_EXPECT_EQ(test, dma_window_pool_used(&m->pool),
 			bitmap_weight(m->taken, m->pool.nslots));
 	KUNIT_EXPECT_EQ(test, dma_window_pool_largest(&m->pool),
 			largest(m, m->pool.nslots));
+	check_walk(test, m);
 }
 
 /* Everything is given back, and all of it is there again. */
@@ -490,6 +510,64 @@ static void test_small(struct kunit *test)
 	finish(test, m);
 }
 
+/* The most that was ever in use, whatever is now. */
+static void test_hiwater(struct kunit *test)
+{
+	struct model *m = model(test, 1024, 0);
+	struct dma_window_req large = streaming(m, 300), small = streaming(m, 1);
+
+	KUNIT_ASSERT_TRUE(test, alloc(test, m, &large, DMA_WINDOW_NO_CLASS));
+	KUNIT_ASSERT_TRUE(test, alloc(test, m, &large, DMA_WINDOW_NO_CLASS));
+	free_one(m, 0);
+	KUNIT_ASSERT_TRUE(test, alloc(test, m, &small, DMA_WINDOW_NO_CLASS));
+	KUNIT_EXPECT_EQ(test, m->pool.hiwater, 600);
+	finish(test, m);
+}
+
+/* Before it is live, and after, nobody finds a run, wherever they look. */
+static void test_not_live(struct kunit *test)
+{
+	struct model *m = model(test, 1000, 0);
+	struct dma_window_req req = streaming(m, 300);
+	struct dma_window_mapping *map, *seen;
+	unsigned int slot, live;
+
+	map = dma_window_pool_alloc(&m->pool, &req, DMA_WINDOW_NO_CLASS, GFP_KERNEL);
+	KUNIT_ASSERT_FALSE(test, IS_ERR(map));
+	rcu_read_lock();
+	for (live = 0; live < 3; live++) {
+		seen = live == 1 ? map : NULL;
+		WRITE_ONCE(*map->head, seen);
+		for (slot = map->slot; slot < map->slot + map->nslots; slot++)
+			KUNIT_EXPECT_PTR_EQ(test, dma_window_pool_at(&m->pool, slot), seen);
+	}
+	rcu_read_unlock();
+	dma_window_pool_free(&m->pool, map);
+	finish(test, m);
+}
+
+/* What a CPU keeps is what it gets next, also once others have drained it. */
+static void test_kept(struct kunit *test)
+{
+	struct model *m = model(test, 4096, 0);
+	struct dma_window_req req = streaming(m, 4);
+	struct dma_window_mapping *map;
+	unsigned int round;
+
+	migrate_disable();
+	for (round = 0; round < 3; round++) {
+		KUNIT_ASSERT_TRUE(test, alloc(test, m, &req, 2));
+		map = m->live[0];
+		free_one(m, 0);
+		KUNIT_ASSERT_TRUE(test, alloc(test, m, &req, 2));
+		KUNIT_EXPECT_PTR_EQ(test, m->live[0], map);
+		free_one(m, 0);
+		dma_window_pool_drain(&m->pool);
+	}
+	migrate_enable();
+	finish(test, m);
+}
+
 struct racer {
 	struct model		*m;
 	struct completion	done;
@@ -597,6 +675,9 @@ static struct kunit_case cases[] = {
 	KUNIT_CASE(test_drain_cpu),
 	KUNIT_CASE(test_drain_before_refusal),
 	KUNIT_CASE(test_small),
+	KUNIT_CASE(test_hiwater),
+	KUNIT_CASE(test_not_live),
+	KUNIT_CASE(test_kept),
 	KUNIT_CASE_SLOW(test_race),
 	{}
 };

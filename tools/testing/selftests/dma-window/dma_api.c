@@ -6,6 +6,7 @@
  * what they need.
  */
 
+#include <sched.h>
 #include <sys/wait.h>
 
 #include "edu.h"
@@ -75,6 +76,16 @@ FIXTURE_SETUP(observed) { start(&self->s); }
 FIXTURE_TEARDOWN(observed) { finish(_metadata, &self->s); }
 
 static u8 look[4 * MIB], other[4 * MIB];
+
+/* On the CPU that this is on: what it keeps is what it gets. */
+static bool stay(void)
+{
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	CPU_SET(sched_getcpu(), &set);
+	return !sched_setaffinity(0, sizeof(set), &set);
+}
 
 /* 1, 2, 3, ... around every power of two, up to @max itself. */
 static size_t next_size(size_t size, size_t max)
@@ -370,6 +381,42 @@ TEST_F_TIMEOUT(confinement, masks, LIMIT)
 	EXPECT_EQ(0, mem_free(E, &buf));
 }
 
+/* What a CPU keeps of earlier mappings is no way around a mask. */
+TEST_F_TIMEOUT(confinement, masks_and_what_is_kept, LIMIT)
+{
+	static const u64 aligns[] = { 0, 0x1ff };
+	enum { MAX = 2048, SIZE = 2048 };
+	struct edu_info info = edu_info(E);
+	u64 half = E->base + E->size / 2 - 1;
+	static struct map maps[MAX];
+	struct mem buf;
+	int n, i, j;
+
+	ASSERT_TRUE(stay());
+	ASSERT_EQ(0, mem_new(E, &buf, EDU_BUFFER, SIZE, 0, 0));
+	for (i = 0; i < 2; i++) {
+		for (n = 0; n < MAX; n++)
+			if (map(E, &maps[n], &buf, 0, SIZE, EDU_TO_DEVICE, EDU_NO_WARN))
+				break;
+		ASSERT_LT(n, MAX);
+		ASSERT_GT(maps[n - 1].addr, half);
+		/* The highest are the last ones. */
+		for (j = 0; j < n; j++)
+			ASSERT_EQ(0, unmap(E, &maps[j], 0));
+		edu_limit(E, EDU_FORCE_MASK, half);
+		edu_limit(E, EDU_MIN_ALIGN_MASK, aligns[i]);
+		for (n = 0; n < 4; n++) {
+			ASSERT_EQ(0, map(E, &maps[n], &buf, 0, SIZE, EDU_TO_DEVICE, 0));
+			EXPECT_LE(maps[n].addr + SIZE - 1, half);
+		}
+		while (n--)
+			EXPECT_EQ(0, unmap(E, &maps[n], 0));
+		edu_limit(E, EDU_MIN_ALIGN_MASK, 0);
+		edu_limit(E, EDU_FORCE_MASK, info.mask);
+	}
+	EXPECT_EQ(0, mem_free(E, &buf));
+}
+
 /* A mapping does not become something else because its driver goes. */
 TEST_F_TIMEOUT(confinement, mappings_outlive_the_driver, LIMIT)
 {
@@ -401,6 +448,53 @@ TEST_F_TIMEOUT(confinement, mappings_outlive_the_driver, LIMIT)
 	EXPECT_TRUE(has(buf.mem, 0, 8 * KIB, 2));
 	EXPECT_EQ(0, mem_free(E, &m));
 	EXPECT_EQ(0, mem_free(E, &buf));
+}
+
+static int write_to(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC), ret;
+
+	if (fd < 0)
+		return -errno;
+	ret = write(fd, text, strlen(text)) < 0 ? -errno : 0;
+	close(fd);
+	return ret;
+}
+
+/* What a driver has forgotten to undo goes when the device is gone for good. */
+TEST_F_TIMEOUT(nothing_lost, device_gone_with_mappings, LIMIT)
+{
+	u64 used = counter("io_tlb_used"), live = counter("maps") - counter("unmaps");
+	struct edu_end end = { .flags = EDU_LEAK };
+	struct mem buf, m;
+	char path[128];
+	struct map p;
+
+	if (!access("/sys/kernel/debug/dma-api", F_OK))
+		SKIP(return, "CONFIG_DMA_API_DEBUG reports what this does");
+	ASSERT_EQ(0, edu_select(E, setting("NEIGHBOUR")));
+	ASSERT_EQ(0, mem_new(E, &buf, EDU_BUFFER, 64 * KIB, 0, 0));
+	ASSERT_EQ(0, mem_new(E, &m, EDU_COHERENT, 8 * KIB, 0, 0));
+	ASSERT_EQ(0, map(E, &p, &buf, 0, 64 * KIB, EDU_FROM_DEVICE, 0));
+	fill(buf.mem, 64 * KIB, 1);
+	munmap(m.mem, 8 * KIB);
+	end.id = m.id;
+	ASSERT_EQ(0, ioctl(E->fd, EDU_END, &end));
+	end.id = p.id;
+	ASSERT_EQ(0, ioctl(E->fd, EDU_END, &end));
+	/* The neighbour's engine has a page, too, while it is bound. */
+	EXPECT_GE(counter("io_tlb_used"), used + 36);
+	EXPECT_EQ(live + 1, counter("maps") - counter("unmaps"));
+	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/remove", setting("NEIGHBOUR"));
+	ASSERT_EQ(0, write_to(path, "1"));
+	/* Buffers have the device, too; but this one is of no use any more. */
+	EXPECT_TRUE(has(buf.mem, 0, 64 * KIB, 1));
+	EXPECT_EQ(0, mem_free(E, &buf));
+	ASSERT_EQ(0, edu_select(E, setting("EDU")));
+	EXPECT_EQ(live, counter("maps") - counter("unmaps"));
+	EXPECT_EQ(counter("allocs") - counter("frees"), 1);
+	EXPECT_EQ(0, write_to("/sys/bus/pci/rescan", "1"));
+	EXPECT_EQ(used, counter("io_tlb_used"));
 }
 
 /* Device registers cannot be bounced. */
@@ -1038,6 +1132,52 @@ TEST_F_TIMEOUT(good_citizen, segment_boundary, LIMIT)
 	EXPECT_EQ(0, mem_free(E, &buf));
 }
 
+/* A mapping that begins late in its run does not end in somebody else's. */
+TEST_F_TIMEOUT(good_citizen, min_align_mask_and_neighbours, LIMIT)
+{
+	size_t start, late;
+	struct mem buf;
+	struct map p, q;
+
+	ASSERT_EQ(0, mem_new(E, &buf, EDU_BUFFER, 256 * KIB, 0, 0));
+	start = -buf.addr % (64 * KIB);
+	late = start + (64 + 62) * KIB;
+	fill(buf.mem + start, 64 * KIB, 83);
+	fill(buf.mem + late, 5000, 84);
+	edu_limit(E, EDU_MIN_ALIGN_MASK, 0xffff);
+	ASSERT_EQ(0, map(E, &p, &buf, late, 5000, EDU_TO_DEVICE, 0));
+	ASSERT_EQ(0, map(E, &q, &buf, start, 64 * KIB, EDU_TO_DEVICE, 0));
+	edu_limit(E, EDU_MIN_ALIGN_MASK, 0);
+	EXPECT_EQ(62 * KIB, p.addr % (64 * KIB));
+	EXPECT_EQ(0, q.addr % (64 * KIB));
+	ASSERT_EQ(0, see(E, p.addr, look, 5000));
+	EXPECT_TRUE(has(look, 0, 5000, 84));
+	ASSERT_EQ(0, see(E, q.addr, look, 64 * KIB));
+	EXPECT_TRUE(has(look, 0, 64 * KIB, 83));
+	EXPECT_EQ(0, unmap(E, &q, 0));
+	EXPECT_EQ(0, unmap(E, &p, 0));
+	EXPECT_EQ(0, mem_free(E, &buf));
+}
+
+/* Nor does what a CPU keeps of earlier mappings cross it. */
+TEST_F(good_citizen, segment_boundary_and_what_is_kept)
+{
+	struct mem buf;
+	struct map p;
+
+	ASSERT_TRUE(stay());
+	ASSERT_EQ(0, mem_new(E, &buf, EDU_BUFFER, 8 * KIB, 0, 0));
+	ASSERT_EQ(0, map(E, &p, &buf, 0, 8 * KIB, EDU_TO_DEVICE, 0));
+	ASSERT_EQ(0, unmap(E, &p, 0));
+	edu_limit(E, EDU_SEG_BOUNDARY, 4 * KIB - 1);
+	EXPECT_EQ(-EIO, raw(E, EDU_RAW_MAP, 0, 8 * KIB, buf.id));
+	ASSERT_EQ(0, map(E, &p, &buf, 0, 4 * KIB, EDU_TO_DEVICE, 0));
+	EXPECT_EQ(0, p.addr % (4 * KIB));
+	EXPECT_EQ(0, unmap(E, &p, 0));
+	edu_limit(E, EDU_SEG_BOUNDARY, 0xffffffff);
+	EXPECT_EQ(0, mem_free(E, &buf));
+}
+
 /* With interrupts disabled. */
 TEST_F(good_citizen, atomic)
 {
@@ -1177,7 +1317,7 @@ static const char *next_event(FILE *trace, char *line, int size)
 TEST_F(observed, tracepoints)
 {
 	const char *dev = setting("EDU");
-	char line[512], want[8][256];
+	char line[512], want[16][256];
 	struct mem buf, m;
 	struct map p;
 	FILE *trace;
@@ -1199,6 +1339,12 @@ TEST_F(observed, tracepoints)
 	      (unsigned long long)p.addr + 8);
 	ASSERT_EQ(0, unmap(E, &p, EDU_SKIP_CPU_SYNC));
 	EVENT("unmap: %s addr=%#llx size=5000 dir=bidirectional attrs=0x20 copied=0", dev,
+	      (unsigned long long)p.addr);
+	ASSERT_EQ(0, map(E, &p, &buf, 0, 300, EDU_FROM_DEVICE, 0));
+	EVENT("map: %s addr=%#llx size=300 dir=from-device attrs=0x0 copied=0", dev,
+	      (unsigned long long)p.addr);
+	ASSERT_EQ(0, unmap(E, &p, 0));
+	EVENT("unmap: %s addr=%#llx size=300 dir=from-device attrs=0x0 copied=300", dev,
 	      (unsigned long long)p.addr);
 	raw(E, EDU_RAW_UNMAP, p.addr, 5000, 0);
 	EVENT("fail: %s reason=invalid size=0", dev);
