@@ -494,7 +494,8 @@ static long edu_end(struct session *s, struct edu_end *arg)
 	if (ret)
 		return ret;
 
-	obj_undo(obj, arg->attrs);
+	if (!(arg->flags & EDU_LEAK))
+		obj_undo(obj, arg->attrs);
 	obj_put(obj);
 	return 0;
 }

@@ -28,6 +28,9 @@
 /* Call with interrupts disabled, as from a spinlock that they take. */
 #define EDU_ATOMIC		0x1
 
+/* Forget the object without undoing it, as a driver with a bug. */
+#define EDU_LEAK		0x1
+
 /**
  * struct edu_select - choose the device that later calls are for
  * @name: of the PCI device; any edu device, whether or not it has a driver
@@ -180,12 +183,12 @@ struct edu_sync {
 /**
  * struct edu_end - unmap or free an object
  * @id: the object
- * @unused: 0
+ * @flags: EDU_LEAK
  * @attrs: EDU_SKIP_CPU_SYNC
  */
 struct edu_end {
 	__u32	id;
-	__u32	unused;
+	__u32	flags;
 	__u64	attrs;
 };
 
