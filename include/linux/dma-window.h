@@ -13,6 +13,7 @@
 #define _LINUX_DMA_WINDOW_H
 
 #include <linux/bits.h>
+#include <linux/dma-direction.h>
 #include <linux/jump_label.h>
 #include <linux/types.h>
 
@@ -29,6 +30,21 @@ struct virtio_device;
  */
 #define DMA_ATTR_WINDOW_NO_FILL		BIT(30)
 
+/**
+ * struct dma_window_vq - a virtqueue that copies back what was written
+ * @len_aware: its device has a window, and its driver never looks beyond the
+ *	used length
+ * @left: bytes of the used length that are not copied back yet; 0 except while
+ *	a used buffer is detached
+ *
+ * All zero for every other virtqueue. Protected by what serialises the
+ * virtqueue's operations.
+ */
+struct dma_window_vq {
+	bool len_aware;
+	u32 left;
+};
+
 #ifdef CONFIG_DMA_WINDOW
 
 DECLARE_STATIC_KEY_FALSE(dma_window_key);
@@ -42,6 +58,10 @@ bool __dma_window_confined(const struct device *dev);
 void __dma_window_release(struct device *dev);
 int __dma_window_virtio_check(struct virtio_device *vdev);
 unsigned int __dma_window_max_sectors(struct device *dev, unsigned int limit);
+void __dma_window_vq_init(struct dma_window_vq *win, struct virtio_device *vdev,
+			  struct device *dev);
+void __dma_window_vq_unmap(struct dma_window_vq *win, struct device *dev,
+			   dma_addr_t addr, u32 len);
 
 /**
  * dma_window_attached() - does this device belong to a window?
@@ -126,6 +146,96 @@ static inline unsigned int dma_window_max_sectors(struct device *dev,
 	return limit;
 }
 
+/**
+ * dma_window_vq_init() - copy back what was written, if there is a window
+ * @win: of a virtqueue that has no buffers
+ * @vdev: its virtio device
+ * @dev: the device that does the DMA
+ *
+ * Legacy devices are left out: the length that they report was never reliable.
+ *
+ * Context: any.
+ */
+static inline void dma_window_vq_init(struct dma_window_vq *win,
+				      struct virtio_device *vdev,
+				      struct device *dev)
+{
+	if (static_branch_unlikely(&dma_window_key))
+		__dma_window_vq_init(win, vdev, dev);
+}
+
+/**
+ * dma_window_vq_attrs() - attributes to map a buffer of a virtqueue with
+ * @win: of the virtqueue
+ *
+ * Context: any.
+ *
+ * Return: attributes for dma_map_page_attrs(), 0 for most.
+ */
+static inline unsigned long dma_window_vq_attrs(const struct dma_window_vq *win)
+{
+	return static_branch_unlikely(&dma_window_key) && win->len_aware ?
+	       DMA_ATTR_WINDOW_NO_FILL : 0;
+}
+
+/**
+ * dma_window_vq_begin() - a used buffer is about to be detached
+ * @win: of the virtqueue
+ * @len: what the device says it wrote; may be a lie
+ *
+ * Context: any.
+ */
+static inline void dma_window_vq_begin(struct dma_window_vq *win, u32 len)
+{
+	if (static_branch_unlikely(&dma_window_key) && win->len_aware)
+		win->left = len;
+}
+
+/**
+ * dma_window_vq_unmap() - copy back what was written, and unmap
+ * @win: of the virtqueue
+ * @dev: the device that does the DMA
+ * @addr: from dma_map_page_attrs() with dma_window_vq_attrs()
+ * @len: bytes mapped there
+ * @dir: the direction it was mapped with
+ *
+ * To be called in the order of the chain. Outside of dma_window_vq_begin() and
+ * dma_window_vq_end() nothing was written, so nothing is copied.
+ *
+ * Context: any.
+ *
+ * Return: false if the caller has to unmap, as if there were no window.
+ */
+static inline bool dma_window_vq_unmap(struct dma_window_vq *win,
+				       struct device *dev, dma_addr_t addr,
+				       u32 len, enum dma_data_direction dir)
+{
+	if (!static_branch_unlikely(&dma_window_key) || !win->len_aware ||
+	    dir != DMA_FROM_DEVICE)
+		return false;
+	__dma_window_vq_unmap(win, dev, addr, len);
+	return true;
+}
+
+/**
+ * dma_window_vq_end() - a used buffer was detached
+ * @win: of the virtqueue
+ * @len: as given to dma_window_vq_begin()
+ *
+ * Context: any.
+ *
+ * Return: the length to tell the driver: what was copied, so never more than
+ * was mapped; @len without a window.
+ */
+static inline u32 dma_window_vq_end(struct dma_window_vq *win, u32 len)
+{
+	if (static_branch_unlikely(&dma_window_key) && win->len_aware) {
+		len -= win->left;
+		win->left = 0;
+	}
+	return len;
+}
+
 #else /* !CONFIG_DMA_WINDOW */
 
 static inline bool dma_window_of_begin(struct device *dev,
@@ -168,6 +278,33 @@ static inline unsigned int dma_window_max_sectors(struct device *dev,
 						  unsigned int limit)
 {
 	return limit;
+}
+
+static inline void dma_window_vq_init(struct dma_window_vq *win,
+				      struct virtio_device *vdev,
+				      struct device *dev)
+{
+}
+
+static inline unsigned long dma_window_vq_attrs(const struct dma_window_vq *win)
+{
+	return 0;
+}
+
+static inline void dma_window_vq_begin(struct dma_window_vq *win, u32 len)
+{
+}
+
+static inline bool dma_window_vq_unmap(struct dma_window_vq *win,
+				       struct device *dev, dma_addr_t addr,
+				       u32 len, enum dma_data_direction dir)
+{
+	return false;
+}
+
+static inline u32 dma_window_vq_end(struct dma_window_vq *win, u32 len)
+{
+	return len;
 }
 
 #endif /* CONFIG_DMA_WINDOW */

@@ -7,6 +7,7 @@
  * confined, all the same.
  */
 
+#include <linux/dma-mapping.h>
 #include <linux/dma-window.h>
 #include <linux/virtio.h>
 #include <linux/virtio_config.h>
@@ -82,3 +83,33 @@ int __dma_window_virtio_check(struct virtio_device *vdev)
 	return 0;
 }
 EXPORT_SYMBOL_GPL(__dma_window_virtio_check);
+
+/*
+ * Length-aware virtqueues. Why this is safe although the length is the device's
+ * word for it: it is read once, by the caller, and no copy goes beyond a
+ * mapping or beyond what is left of it, so the worst that a lie does is to
+ * return other bytes of the device's own window, which it could have written
+ * anyhow; and the driver is told how much was copied, not how much was claimed.
+ */
+
+void __dma_window_vq_init(struct dma_window_vq *win, struct virtio_device *vdev,
+			  struct device *dev)
+{
+	if (virtio_has_feature(vdev, VIRTIO_F_VERSION_1) &&
+	    dev->dma_ops == &dma_window_ops && dma_window_client_of(dev))
+		win->len_aware = true;
+}
+EXPORT_SYMBOL_GPL(__dma_window_vq_init);
+
+void __dma_window_vq_unmap(struct dma_window_vq *win, struct device *dev,
+			   dma_addr_t addr, u32 len)
+{
+	u32 written = min(len, win->left);
+
+	if (written)
+		dma_sync_single_for_cpu(dev, addr, written, DMA_FROM_DEVICE);
+	win->left -= written;
+	dma_unmap_page_attrs(dev, addr, len, DMA_FROM_DEVICE,
+			     DMA_ATTR_SKIP_CPU_SYNC);
+}
+EXPORT_SYMBOL_GPL(__dma_window_vq_unmap);
