@@ -417,8 +417,9 @@ static void cover(struct dma_window_pool *pool, struct dma_window_mapping *map,
 	unsigned int end = map->slot + map->nslots;
 	unsigned int i = map->slot / LEAF_SLOTS + 1;
 
+	/* The record before what leads to it; see dma_window_pool_at(). */
 	for (; (i + 1) * LEAF_SLOTS <= end; i++)
-		WRITE_ONCE(pool->leaves[i], value);
+		smp_store_release(&pool->leaves[i], value);
 }
 
 /* Take a run for @map: 0, -ENOSPC, or -ENOMEM. */
@@ -489,10 +490,6 @@ static bool drain_cpu(struct dma_window_pool *pool, unsigned int cpu)
 
 	lockdep_assert_held(&pool->lock);
 
-	/*
-	 * Upwards: an owner that finds the entry below its top gone concludes
-	 * that all are. See dma_window_pool_pop().
-	 */
 	for (i = 0; i < pool->entries; i++) {
 		if (!READ_ONCE(c->runs[i]))
 			continue;
@@ -564,7 +561,11 @@ static void refill(struct dma_window_pool *pool, unsigned int class)
 			return;
 		}
 		map->class = class;
-		dma_window_pool_push(pool, c, map);
+		/* It may have been filled since dma_window_pool_pop() looked. */
+		if (!dma_window_pool_push(pool, c, map)) {
+			put(pool, map);
+			return;
+		}
 	}
 }
 

@@ -568,6 +568,64 @@ static void test_kept(struct kunit *test)
 	finish(test, m);
 }
 
+/*
+ * Others may have filled what this CPU keeps since dma_window_pool_pop() found
+ * nothing there, or the task may have come from another CPU.
+ */
+static void test_refill_of_full(struct kunit *test)
+{
+	struct model *m = model(test, 4096, 0);
+	struct dma_window_req req = streaming(m, 1);
+	struct dma_window_mapping *map;
+	struct dma_window_cpu *c;
+	unsigned int i;
+
+	for (i = 0; i < 100; i++)
+		KUNIT_ASSERT_TRUE(test, alloc(test, m, &req, 0));
+	migrate_disable();
+	c = this_cpu_ptr(m->pool.cpu);
+	while (m->nlive && c->top[0] < m->pool.depth[0])
+		free_one(m, 0);
+	KUNIT_EXPECT_EQ(test, c->top[0], m->pool.depth[0]);
+	map = dma_window_pool_alloc(&m->pool, &req, 0, GFP_KERNEL);
+	migrate_enable();
+	KUNIT_ASSERT_FALSE(test, IS_ERR(map));
+	dma_window_pool_free(&m->pool, map);
+	finish(test, m);
+}
+
+/*
+ * A drain that looked at the first place before anything was put there, and at
+ * the second one afterwards: what is in the first one is not lost.
+ */
+static void test_drain_is_overtaken(struct kunit *test)
+{
+	struct model *m = model(test, 4096, 0);
+	struct dma_window_req req = streaming(m, 1);
+	struct dma_window_mapping *map;
+	struct dma_window_cpu *c;
+	unsigned int i;
+
+	for (i = 0; i < 2; i++)
+		KUNIT_ASSERT_TRUE(test, alloc(test, m, &req, 0));
+	migrate_disable();
+	c = this_cpu_ptr(m->pool.cpu);
+	dma_window_pool_drain(&m->pool);
+	c->top[0] = 0;
+	while (m->nlive)
+		free_one(m, 0);
+	map = xchg(&c->runs[m->pool.base[0] + 1], NULL);
+	KUNIT_EXPECT_NOT_NULL(test, map);
+	if (map) {
+		map->class = DMA_WINDOW_NO_CLASS;
+		dma_window_pool_free(&m->pool, map);
+	}
+	for (i = 0; i < 2; i++)
+		KUNIT_EXPECT_TRUE(test, alloc(test, m, &req, 0));
+	migrate_enable();
+	finish(test, m);
+}
+
 struct racer {
 	struct model		*m;
 	struct completion	done;
@@ -678,6 +736,8 @@ static struct kunit_case cases[] = {
 	KUNIT_CASE(test_hiwater),
 	KUNIT_CASE(test_not_live),
 	KUNIT_CASE(test_kept),
+	KUNIT_CASE(test_refill_of_full),
+	KUNIT_CASE(test_drain_is_overtaken),
 	KUNIT_CASE_SLOW(test_race),
 	{}
 };

@@ -239,7 +239,10 @@ dma_window_pool_pop(struct dma_window_pool *pool, struct dma_window_cpu *c,
 	if (!top)
 		return NULL;
 	top--;
-	/* Others may be draining; they go upwards, so this was the last. */
+	/*
+	 * If others have drained it, then most likely all below it, too; what
+	 * they have not is found again when the next one is pushed.
+	 */
 	map = xchg(&c->runs[pool->base[class] + top], NULL);
 	c->top[class] = map ? top : 0;
 	return map;
@@ -261,8 +264,17 @@ static inline bool dma_window_pool_push(struct dma_window_pool *pool,
 {
 	unsigned int top = c->top[map->class];
 
-	if (top >= pool->depth[map->class])
+	/*
+	 * A drain that we overtook has left some behind, below what it took:
+	 * they are still ours. See dma_window_pool_pop().
+	 */
+	while (top < pool->depth[map->class] &&
+	       READ_ONCE(c->runs[pool->base[map->class] + top]))
+		top++;
+	if (top >= pool->depth[map->class]) {
+		c->top[map->class] = top;
 		return false;
+	}
 	/* All that was done to it before it can be had. Pairs with xchg(). */
 	smp_store_release(&c->runs[pool->base[map->class] + top], map);
 	c->top[map->class] = top + 1;
