@@ -417,9 +417,13 @@ static void cover(struct dma_window_pool *pool, struct dma_window_mapping *map,
 	unsigned int end = map->slot + map->nslots;
 	unsigned int i = map->slot / LEAF_SLOTS + 1;
 
-	/* The record before what leads to it; see dma_window_pool_at(). */
-	for (; (i + 1) * LEAF_SLOTS <= end; i++)
+	for (; (i + 1) * LEAF_SLOTS <= end; i++) {
+		/*
+		 * The record before what leads to it. Pairs with the address
+		 * dependency in dma_window_pool_at().
+		 */
 		smp_store_release(&pool->leaves[i], value);
+	}
 }
 
 /* Take a run for @map: 0, -ENOSPC, or -ENOMEM. */
