@@ -410,6 +410,7 @@ static int client_attach(struct device *dev, const struct dma_window_ref *ref,
 {
 	struct dma_window_client *client = dma_window_client_of(dev);
 	dma_addr_t base;
+	bool natural;
 	int ret;
 
 	lockdep_assert_held(&dma_window_mutex);
@@ -418,8 +419,15 @@ static int client_attach(struct device *dev, const struct dma_window_ref *ref,
 	if (ret)
 		return ret;
 
-	if (client && client->win == win && client->bus_base == base)
+	natural = IS_ALIGNED(base - win->base, DMA_WINDOW_MAX_CLASS_SIZE) &&
+		  (!dev->bus_dma_limit ||
+		   dev->bus_dma_limit >= base + win->size - 1);
+
+	if (client && client->win == win && client->bus_base == base) {
+		/* The bus's limit was worked out anew, too. */
+		client->natural = natural;
 		return 0;
+	}
 
 	if (client) {
 		unsigned int live = dma_window_bounce_live(client);
@@ -440,9 +448,7 @@ static int client_attach(struct device *dev, const struct dma_window_ref *ref,
 	client->prop = ref->prop;
 	client->bus_base = base;
 	client->bus_last = base + win->size - 1;
-	client->natural = IS_ALIGNED(base - win->base, DMA_WINDOW_MAX_CLASS_SIZE) &&
-			  (!dev->bus_dma_limit ||
-			   dev->bus_dma_limit >= client->bus_last);
+	client->natural = natural;
 	ratelimit_state_init(&client->ratelimit, DEFAULT_RATELIMIT_INTERVAL,
 			     DEFAULT_RATELIMIT_BURST);
 	hlist_add_head_rcu(&client->node,
