@@ -177,7 +177,7 @@ static dma_addr_t mapping_publish(struct dma_window_mapping *map)
 	/*
 	 * The record before what leads to it: it may be one that was freed,
 	 * and must not be seen to be its former owner's any more. Pairs with
-	 * the address dependency in dma_window_pool_at().
+	 * the address dependencies in mapping_of() and dma_window_pool_at().
 	 */
 	smp_store_release(map->head, map);
 
@@ -189,8 +189,9 @@ static dma_addr_t mapping_publish(struct dma_window_mapping *map)
  * before the mapped bytes does not count, padding behind them does: callers
  * check how far they may go.
  *
- * Under the RCU read lock: see dma_window_pool_at(). And it keeps the client
- * of a mapping that is being undone; see client_attach().
+ * Under the RCU read lock, or with interrupts disabled: see
+ * dma_window_pool_at(). And it keeps the client of a mapping that is being
+ * undone; see client_attach().
  */
 static __always_inline struct dma_window_mapping *
 mapping_of(struct dma_window_client *client, dma_addr_t addr)

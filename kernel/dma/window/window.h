@@ -15,8 +15,10 @@
  * memory is ever used as a pointer, a length or an index (I4).
  *
  * Lock order:
- *   dma_window_mutex	windows, clients (sleeps; never held while mapping)
- *     pool->lock	slots of one window (irq-safe, innermost)
+ *   cpu_hotplug_lock	when a CPU goes offline: cpu_dead(); so nothing under
+ *			dma_window_mutex may take it
+ *     dma_window_mutex	windows, clients (sleeps; never held while mapping)
+ *       pool->lock	slots of one window (irq-safe, innermost)
  */
 #ifndef _KERNEL_DMA_WINDOW_H
 #define _KERNEL_DMA_WINDOW_H
