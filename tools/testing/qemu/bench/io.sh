@@ -4,7 +4,7 @@
 # Real data over virtio devices whose DMA takes different paths, in turns so that
 # a change in the host's load meets all of them.
 #
-# usage: io.sh blk|tcp PATH=DEVICE...
+# usage: io.sh blk|net PATH=DEVICE...
 #        io.sh rx|paths REGION PATH=DEVICE...
 # REGION is the window's name; for rx, direct= is who sends the frames.
 #
@@ -47,20 +47,38 @@ rate() {
 	fi
 }
 
+# rate_fio DISK PATTERN SIZE DEPTH: bytes per second.
+# shellcheck disable=SC2317 # called by rate
+rate_fio() {
+	# The first quarter of a second is not counted.
+	out=$("$B/fio" --name=bench --filename="$1" --rw="$2" --bs="$3" --iodepth="$4" \
+		--ioengine=io_uring --direct=1 --time_based=1 --ramp_time=250ms \
+		--runtime="${MS}ms" --terse-version=3 --output-format=terse 2>&1) || {
+		echo "$out"
+		return 1
+	}
+	# Fields of terse version 3: 5 is the error; bandwidth in KiB/s is 7 of reads,
+	# 48 of writes. Messages are on lines of their own.
+	echo "$out" | awk -F ';' '
+		$1 == 3 && $5 == 0 && $7 + $48 > 0 { printf "%.0f\n", ($7 + $48) * 1024; ok = 1 }
+		{ all = all $0 "\n" }
+		END { if (!ok) printf "%s", all; exit !ok }'
+}
+
 blk() {
 	echo "1..$ROUNDS"
 	for round in $(seq $ROUNDS); do
 		ok=0
-		for what in rr4k:randread:4096:32 rw4k:randwrite:4096:32 \
-			seq64k:read:65536:16 seq1m:read:1048576:8; do
+		for what in rr4k:randread:4k:32 rw4k:randwrite:4k:32 \
+			seq64k:read:64k:16 seqw64k:write:64k:16 \
+			seq1m:read:1m:8 seqw1m:write:1m:8; do
 			for pair in "$@"; do
 				IFS=:
 				# shellcheck disable=SC2086 # fields
 				set -- $what "$@"
 				unset IFS
-				rate "fio.$1" "${pair%%=*}" "$round" $B/blkrate \
-					"/dev/$(child "${pair#*=}" block)" \
-					"$2" "$3" "$4" "$MS" || ok=1
+				rate "fio.$1" "${pair%%=*}" "$round" \
+					rate_fio "/dev/$(child "${pair#*=}" block)" "$2" "$3" "$4" || ok=1
 				shift 4
 			done
 		done
@@ -68,7 +86,7 @@ blk() {
 	done
 }
 
-tcp() {
+net() {
 	port=$(host port) || exit 1
 	net=1
 	for pair in "$@"; do
@@ -78,15 +96,15 @@ tcp() {
 	echo "1..$ROUNDS"
 	for round in $(seq $ROUNDS); do
 		ok=0
-		for dir in rx tx; do
+		for what in tcp.rx tcp.tx udp.rx udp.tx; do
 			net=1
 			for pair in "$@"; do
-				rate tcp.$dir "${pair%%=*}" "$round" $B/tcprate \
-					10.0.$net.2 "$port" $dir "$MS" || ok=1
+				rate $what "${pair%%=*}" "$round" $B/netrate \
+					${what%.*} 10.0.$net.2 "$port" ${what#*.} "$MS" || ok=1
 				net=$((net + 1))
 			done
 		done
-		result $ok "tcp round $round"
+		result $ok "net round $round"
 	done
 }
 
@@ -155,7 +173,7 @@ what=$1
 shift
 case $what in
 blk) blk "$@" ;;
-tcp) tcp "$@" ;;
+net) net "$@" ;;
 rx) rx "$@" ;;
 paths) paths "$@" ;;
 *) rc=2 ;;
