@@ -13,13 +13,19 @@
 . "$(dirname "$(readlink -f "$0")")/lib.sh"
 
 [ $# -ge 5 ] || skip_all "usage: device.sh WINDOW EDU REFUSED NEIGHBOUR PROGRAM..."
-[ -e "$DIR/dma_window_edu.ko" ] || skip_all "dma_window_edu.ko was not built: no KDIR"
 export WINDOW="$1" EDU="$2" REFUSED="$3" NEIGHBOUR="$4"
 shift 4
 
 load() { insmod "$DIR/dma_window_edu.ko" && [ -c /dev/dma-window-edu ] && bound "$EDU"; }
 
 ktap_print_header
+# Who names the devices has prepared them for this module: no reason to skip.
+if [ ! -e "$DIR/dma_window_edu.ko" ]; then
+	ktap_set_plan 1
+	ktap_print_msg "dma_window_edu.ko was not built: no KDIR"
+	ktap_test_fail "dma_window_edu was built"
+	ktap_finished
+fi
 ktap_set_plan $((4 + $#))
 check "dma_window_edu loads" load
 check "the module is bound to the neighbour, not to the refused device" \
