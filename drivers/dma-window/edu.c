@@ -17,6 +17,7 @@
 #include <linux/dma-map-ops.h>
 #include <linux/dma-mapping.h>
 #include <linux/fs.h>
+#include <linux/iommu.h>
 #include <linux/iopoll.h>
 #include <linux/miscdevice.h>
 #include <linux/mm.h>
@@ -25,6 +26,7 @@
 #include <linux/pci.h>
 #include <linux/scatterlist.h>
 #include <linux/slab.h>
+#include <linux/sort.h>
 #include <linux/uaccess.h>
 #include <linux/xarray.h>
 
@@ -46,6 +48,9 @@
 
 #define EDU_MAX_SIZE	SZ_64M
 #define EDU_MAX_NENTS	8192
+
+/* The most that can be had in one piece without reserving it at boot. */
+#define EDU_BLOCK	((size_t)PAGE_SIZE << MAX_PAGE_ORDER)
 
 /**
  * struct edu - a bound device
@@ -106,6 +111,64 @@ struct session {
 
 static struct pci_driver edu_driver;
 
+static void buffer_free(struct page *page, size_t size)
+{
+	size_t done;
+
+	if (size <= EDU_BLOCK) {
+		__free_pages(page, get_order(size));
+		return;
+	}
+	for (done = 0; done < size; done += EDU_BLOCK)
+		__free_pages(nth_page(page, done / PAGE_SIZE), MAX_PAGE_ORDER);
+}
+
+static int compare_blocks(const void *a, const void *b)
+{
+	unsigned long x = page_to_pfn(*(struct page **)a);
+	unsigned long y = page_to_pfn(*(struct page **)b);
+
+	return x < y ? -1 : x > y;
+}
+
+/* Larger than a block: from blocks that happen to follow each other. */
+static struct page *buffer_alloc_large(size_t size, gfp_t gfp)
+{
+	size_t need = DIV_ROUND_UP(size, EDU_BLOCK), have, i, run = 1;
+	struct page **blocks, *page = NULL;
+
+	blocks = kvcalloc(4 * need, sizeof(*blocks), gfp);
+	if (!blocks)
+		return NULL;
+	for (have = 0; have < 4 * need; have++) {
+		blocks[have] = alloc_pages(gfp | __GFP_NOWARN | __GFP_NORETRY,
+					   MAX_PAGE_ORDER);
+		if (!blocks[have])
+			break;
+	}
+	sort(blocks, have, sizeof(*blocks), compare_blocks, NULL);
+	for (i = 1; i < have && run < need; i++)
+		run = page_to_pfn(blocks[i]) == page_to_pfn(blocks[i - 1]) +
+		      EDU_BLOCK / PAGE_SIZE ? run + 1 : 1;
+	if (run == need) {
+		page = blocks[i - need];
+		memset(page_address(page), 0, need * EDU_BLOCK);
+	}
+	while (have--)
+		if (!page || have >= i || have < i - need)
+			__free_pages(blocks[have], MAX_PAGE_ORDER);
+	kvfree(blocks);
+	return page;
+}
+
+static struct page *buffer_alloc(size_t size, gfp_t gfp)
+{
+	if (size > EDU_BLOCK)
+		return gfpflags_allow_blocking(gfp) ?
+		       buffer_alloc_large(size, gfp) : NULL;
+	return alloc_pages(gfp | __GFP_ZERO, get_order(size));
+}
+
 /* Callers hold the last reference, or did not publish it yet. */
 static void obj_free(struct obj *obj)
 {
@@ -113,7 +176,7 @@ static void obj_free(struct obj *obj)
 
 	switch (obj->type) {
 	case OBJ_BUFFER:
-		__free_pages(obj->page, get_order(obj->size));
+		buffer_free(obj->page, obj->size);
 		break;
 	case OBJ_COHERENT:
 	case OBJ_PAGES:
@@ -279,6 +342,9 @@ static long edu_limit(struct device *dev, struct edu_limit *arg)
 	case EDU_SEG_BOUNDARY:
 		dma_set_seg_boundary(dev, arg->value);
 		return 0;
+	case EDU_MAX_SEG_SIZE:
+		dma_set_max_seg_size(dev, arg->value);
+		return 0;
 	case EDU_RESERVED_MEMORY:
 		if (arg->value)
 			return of_reserved_mem_device_init(dev);
@@ -316,7 +382,7 @@ static long edu_new(struct session *s, struct device *dev, struct edu_new *arg)
 		local_irq_save(flags);
 	switch (obj->type) {
 	case OBJ_BUFFER:
-		obj->page = alloc_pages(gfp | __GFP_ZERO, get_order(obj->size));
+		obj->page = buffer_alloc(obj->size, gfp);
 		if (obj->page)
 			obj->addr = page_to_phys(obj->page);
 		done = obj->page;
@@ -628,21 +694,115 @@ static long edu_dma(struct device *dev, struct edu_dma *arg)
 	return ret;
 }
 
+/* Where the device's bus address leads: 0 if nowhere. */
+static phys_addr_t reached(struct device *dev, dma_addr_t addr)
+{
+	struct iommu_domain *domain = iommu_get_domain_for_dev(dev);
+
+	return domain ? iommu_iova_to_phys(domain, addr) :
+	       dma_to_phys(dev, addr);
+}
+
 static long edu_peek(struct device *dev, struct edu_dma *arg)
 {
-	phys_addr_t phys = dma_to_phys(dev, arg->addr), at;
 	u8 __user *data = u64_to_user_ptr(arg->data);
+	unsigned long left = 0;
+	phys_addr_t phys;
+	size_t done, step;
 
 	if (!arg->size || arg->size > EDU_MAX_SIZE)
 		return -EINVAL;
-	for (at = round_down(phys, PAGE_SIZE); at < phys + arg->size;
-	     at += PAGE_SIZE)
-		if (!pfn_valid(PHYS_PFN(at)))
+	for (done = 0; done < arg->size && !left; done += step) {
+		phys = reached(dev, arg->addr + done);
+		if (!phys || !pfn_valid(PHYS_PFN(phys)))
 			return -ENXIO;
-	if (arg->write)
-		return copy_from_user(phys_to_virt(phys), data, arg->size) ?
-		       -EFAULT : 0;
-	return copy_to_user(data, phys_to_virt(phys), arg->size) ? -EFAULT : 0;
+		step = min_t(size_t, arg->size - done,
+			     SZ_4K - (arg->addr + done) % SZ_4K);
+		if (arg->write)
+			left = copy_from_user(phys_to_virt(phys), data + done,
+					      step);
+		else
+			left = copy_to_user(data + done, phys_to_virt(phys),
+					    step);
+	}
+	return left ? -EFAULT : 0;
+}
+
+#ifdef CONFIG_IOMMU_API
+static size_t edu_granule(struct device *dev)
+{
+	struct iommu_domain *domain = iommu_get_domain_for_dev(dev);
+
+	return domain && domain->pgsize_bitmap ?
+	       BIT(__ffs(domain->pgsize_bitmap)) : PAGE_SIZE;
+}
+
+static long edu_iommu(struct device *dev, struct edu_iommu *arg)
+{
+	struct iommu_domain *domain = iommu_get_domain_for_dev(dev);
+	struct iommu_group *group = iommu_group_get(dev);
+
+	arg->granule = edu_granule(dev);
+	if (group)
+		arg->group = iommu_group_id(group);
+	iommu_group_put(group);
+	if (!domain)
+		arg->domain = EDU_DOMAIN_NONE;
+	else if (domain->type == IOMMU_DOMAIN_DMA)
+		arg->domain = EDU_DOMAIN_STRICT;
+	else if (domain->type == IOMMU_DOMAIN_DMA_FQ)
+		arg->domain = EDU_DOMAIN_LAZY;
+	else
+		arg->domain = EDU_DOMAIN_OTHER;
+	return 0;
+}
+#else
+static size_t edu_granule(struct device *dev)
+{
+	return PAGE_SIZE;
+}
+
+static long edu_iommu(struct device *dev, struct edu_iommu *arg)
+{
+	arg->domain = EDU_DOMAIN_NONE;
+	arg->granule = PAGE_SIZE;
+	return 0;
+}
+#endif
+
+static long edu_walk(struct device *dev, struct edu_walk *arg)
+{
+	struct edu_extent __user *user = u64_to_user_ptr(arg->extents);
+	size_t granule = edu_granule(dev);
+	struct edu_extent cur = {};
+	phys_addr_t phys;
+	u64 at;
+
+	if ((arg->start | arg->size) & (granule - 1) ||
+	    arg->start + arg->size < arg->start)
+		return -EINVAL;
+	arg->count = 0;
+	/* Once more at the end, for the last extent. */
+	for (at = arg->start; at <= arg->start + arg->size; at += granule) {
+		phys = at < arg->start + arg->size ? reached(dev, at) : 0;
+		if (phys && cur.size && phys == cur.phys + cur.size) {
+			cur.size += granule;
+			continue;
+		}
+		if (cur.size) {
+			if (arg->count == arg->max)
+				return -ENOSPC;
+			if (copy_to_user(user + arg->count++, &cur,
+					 sizeof(cur)))
+				return -EFAULT;
+		}
+		cur = (struct edu_extent){
+			.addr = at, .phys = phys, .size = phys ? granule : 0,
+		};
+		if (!(at % SZ_64M))
+			cond_resched();
+	}
+	return 0;
 }
 
 static long edu_resource(struct device *dev)
@@ -672,6 +832,8 @@ static long edu_ioctl(struct file *file, unsigned int cmd, unsigned long user)
 		struct edu_end		end;
 		struct edu_raw		raw;
 		struct edu_dma		dma;
+		struct edu_iommu	iommu;
+		struct edu_walk		walk;
 	} arg = {};
 	void __user *from = (void __user *)user;
 	struct device *dev;
@@ -721,6 +883,12 @@ static long edu_ioctl(struct file *file, unsigned int cmd, unsigned long user)
 		break;
 	case EDU_RESOURCE:
 		ret = edu_resource(dev);
+		break;
+	case EDU_IOMMU:
+		ret = edu_iommu(dev, &arg.iommu);
+		break;
+	case EDU_WALK:
+		ret = edu_walk(dev, &arg.walk);
 		break;
 	default:
 		ret = -ENOTTY;

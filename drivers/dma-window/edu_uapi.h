@@ -66,6 +66,7 @@ enum edu_limit_what {
 	EDU_MIN_ALIGN_MASK,
 	EDU_SEG_BOUNDARY,
 	EDU_RESERVED_MEMORY,	/* of_reserved_mem_device_init(), value 0: undo */
+	EDU_MAX_SEG_SIZE,
 };
 
 /**
@@ -81,7 +82,7 @@ struct edu_limit {
 };
 
 enum edu_kind {
-	EDU_BUFFER,		/* pages, at most 4 MiB */
+	EDU_BUFFER,		/* pages, physically contiguous */
 	EDU_COHERENT,		/* dma_alloc_attrs() */
 	EDU_PAGES,		/* dma_alloc_pages() */
 };
@@ -238,6 +239,54 @@ struct edu_dma {
 	__u32	unused;
 };
 
+enum edu_domain {
+	EDU_DOMAIN_NONE,	/* not behind an IOMMU */
+	EDU_DOMAIN_STRICT,	/* of the DMA API, with invalidation at unmap */
+	EDU_DOMAIN_LAZY,	/* of the DMA API, with invalidation later */
+	EDU_DOMAIN_OTHER,
+};
+
+/**
+ * struct edu_iommu - what is between the device and memory
+ * @domain: enum edu_domain
+ * @group: number of its IOMMU group
+ * @granule: bytes, the smallest that the IOMMU can map
+ */
+struct edu_iommu {
+	__u32	domain;
+	__u32	group;
+	__u64	granule;
+};
+
+/**
+ * struct edu_extent - memory in reach of the device, in one piece
+ * @addr: bus address
+ * @phys: physical address
+ * @size: bytes
+ */
+struct edu_extent {
+	__u64	addr;
+	__u64	phys;
+	__u64	size;
+};
+
+/**
+ * struct edu_walk - look up every granule of a range in the device's page tables
+ * @start: bus address, of a granule
+ * @size: bytes, whole granules
+ * @extents: address of the struct edu_extent
+ * @max: how many there is room for
+ * @count: out: how many there are; granules that continue each other on both
+ *	sides are one
+ */
+struct edu_walk {
+	__u64	start;
+	__u64	size;
+	__u64	extents;
+	__u32	max;
+	__u32	count;
+};
+
 #define EDU_SELECT	_IOW('e', 0, struct edu_select)
 #define EDU_INFO	_IOR('e', 1, struct edu_info)
 #define EDU_LIMIT	_IOW('e', 2, struct edu_limit)
@@ -253,5 +302,7 @@ struct edu_dma {
 #define EDU_PEEK	_IOWR('e', 10, struct edu_dma)
 /* dma_map_resource() of the device's registers. */
 #define EDU_RESOURCE	_IO('e', 11)
+#define EDU_IOMMU	_IOR('e', 12, struct edu_iommu)
+#define EDU_WALK	_IOWR('e', 13, struct edu_walk)
 
 #endif /* _DMA_WINDOW_EDU_UAPI_H */

@@ -1,0 +1,1492 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * A device with a window behind an IOMMU, from both sides: what is bounced, what
+ * is mapped and how, which granules the device can reach, and what it finds
+ * there. A fixture is named after the invariant that its tests guard. See edu.h
+ * for what they need.
+ */
+
+#include "iommu.h"
+#include "../kselftest_harness.h"
+
+#define LIMIT	600
+
+struct state {
+	struct behind b;
+	struct edu_info info;
+	u64 used, invalid, copybreak;
+	struct walk before;
+	int log;
+};
+
+#define B (&self->s.b)
+#define E (&self->s.b.e)
+#define G (self->s.b.g)
+
+static struct walk space(struct behind *b)
+{
+	return walk(b, 0, 1ull << SPACE_BITS);
+}
+
+static void start(struct state *s)
+{
+	behind_open(&s->b);
+	s->info = edu_info(&s->b.e);
+	/* Few enough addresses to look at each of them. */
+	edu_limit(&s->b.e, EDU_FORCE_MASK, (1ull << SPACE_BITS) - 1);
+	s->copybreak = number(copybreak_file());
+	s->used = counter("io_tlb_used");
+	s->invalid = counter("fail_invalid");
+	s->before = space(&s->b);
+	s->log = log_open();
+}
+
+/*
+ * Nothing is left behind, in the window, in the page tables or of addresses, and
+ * no call was a mistake but those meant to be. A test has to unmap its memory, or
+ * the file stays open.
+ */
+static void finish(struct __test_metadata *_metadata, struct state *s)
+{
+	struct walk after;
+
+	close(s->b.e.fd);
+	EXPECT_EQ(s->used, counter("io_tlb_used"));
+	EXPECT_EQ(s->invalid, counter("fail_invalid"));
+	EXPECT_EQ(0, write_number(copybreak_file(), s->copybreak));
+	edu_open(&s->b.e);
+	after = space(&s->b);
+	EXPECT_TRUE(walks_equal(&s->before, &after));
+	edu_limit(&s->b.e, EDU_FORCE_MASK, s->info.mask);
+	edu_limit(&s->b.e, EDU_FORCE_COHERENT_MASK, s->info.coherent_mask);
+	edu_limit(&s->b.e, EDU_SEG_BOUNDARY, 0xffffffff);
+	edu_limit(&s->b.e, EDU_MAX_SEG_SIZE, 65536);
+	close(s->b.e.fd);
+	close(s->log);
+}
+
+/* I1 */
+FIXTURE(confinement) { struct state s; };
+FIXTURE_SETUP(confinement) { start(&self->s); }
+FIXTURE_TEARDOWN(confinement) { finish(_metadata, &self->s); }
+
+/* I3 */
+FIXTURE(no_stale_data) { struct state s; };
+FIXTURE_SETUP(no_stale_data) { start(&self->s); }
+FIXTURE_TEARDOWN(no_stale_data) { finish(_metadata, &self->s); }
+
+/* I4 */
+FIXTURE(nothing_trusted) { struct state s; };
+FIXTURE_SETUP(nothing_trusted) { start(&self->s); }
+FIXTURE_TEARDOWN(nothing_trusted) { finish(_metadata, &self->s); }
+
+/* I5 */
+FIXTURE(nothing_lost) { struct state s; };
+FIXTURE_SETUP(nothing_lost) { start(&self->s); }
+FIXTURE_TEARDOWN(nothing_lost) { finish(_metadata, &self->s); }
+
+/* I7 */
+FIXTURE(good_citizen) { struct state s; };
+FIXTURE_SETUP(good_citizen) { start(&self->s); }
+FIXTURE_TEARDOWN(good_citizen) { finish(_metadata, &self->s); }
+
+/* What an operator can see. */
+FIXTURE(observed) { struct state s; };
+FIXTURE_SETUP(observed) { start(&self->s); }
+FIXTURE_TEARDOWN(observed) { finish(_metadata, &self->s); }
+
+static u8 look[13 * MIB], want[13 * MIB];
+
+static int copybreak(u64 value)
+{
+	return write_number(copybreak_file(), value);
+}
+
+static int peek(struct edu *e, u64 addr, void *data, u64 size)
+{
+	return access_bus(e, EDU_PEEK, addr, data, size, false);
+}
+
+static int poke(struct edu *e, u64 addr, const void *data, u64 size)
+{
+	return access_bus(e, EDU_PEEK, addr, (void *)data, size, true);
+}
+
+/*
+ * Rounds of reports are limited: ten in 5 s. Without a device that runs only as
+ * fast as the clock, the wait costs nothing.
+ */
+static void calm(struct state *s)
+{
+	if (s->b.e.engine)
+		sleep(6);
+	faulted(s->log, 0);
+}
+
+/* Stopped, and reported: the device reads nothing of @data, with a granule there. */
+static bool stopped_reading(struct state *s, u64 addr, const u8 *data, size_t size)
+{
+	static u8 got[2048];
+	size_t i, same = 0;
+
+	calm(s);
+	if (access_bus(&s->b.e, EDU_DMA, addr, got, size, false))
+		return wrong("the engine does not work");
+	for (i = 0; i < size; i++)
+		same += got[i] == data[i];
+	if (same > size / 8)
+		return wrong("%zu of %zu bytes were read at %#llx", same, size,
+			     (unsigned long long)addr);
+	return faulted(s->log, 2000) || wrong("nothing reports the read of %#llx",
+					      (unsigned long long)addr);
+}
+
+static bool stopped_writing(struct state *s, u64 addr, size_t size)
+{
+	static u8 junk[2048];
+
+	calm(s);
+	memset(junk, 0x66, size);
+	if (access_bus(&s->b.e, EDU_DMA, addr, junk, size, true))
+		return wrong("the engine does not work");
+	return faulted(s->log, 2000) || wrong("nothing reports the write of %#llx",
+					      (unsigned long long)addr);
+}
+
+/* As the device, with its engine if it has one and may read this. */
+static int see_granule(struct edu *e, u64 addr, void *data, u64 g, u32 dir)
+{
+	return dir == EDU_FROM_DEVICE ? peek(e, addr, data, g) : see(e, addr, data, g);
+}
+
+struct job {
+	struct mem *buf;
+	u64 at, size, copybreak;
+	u32 dir;
+	u64 map_attrs, unmap_attrs;
+};
+
+/*
+ * One mapping, from map to unmap, everything about it checked: place, contents of
+ * all that the device can see, what it writes, what is copied back, counters.
+ * From a granule before the buffer to one behind it is the caller's.
+ */
+static bool lifetime(struct behind *b, const struct job *j)
+{
+	bool skip = j->map_attrs & EDU_SKIP_CPU_SYNC, zero = skip || j->dir == EDU_FROM_DEVICE;
+	struct layout l = layout_of(b->g, j->copybreak, j->buf->addr + j->at, j->size);
+	bool back = j->dir != EDU_TO_DEVICE && !(j->unmap_attrs & EDU_SKIP_CPU_SYNC);
+	u64 from = j->at > b->g ? j->at - b->g : 0, to, g = b->g, n, off, i;
+	u64 before[COUNTERS], after[COUNTERS], should[COUNTERS] = {};
+	u64 maps = counter("maps"), unmaps = counter("unmaps");
+	u8 *mem = j->buf->mem;
+	struct map p;
+
+	to = j->at + j->size + g < j->buf->size ? j->at + j->size + g : j->buf->size;
+	fill(mem + from, to - from, 3);
+	device_counters(before);
+	if (map(&b->e, &p, j->buf, j->at, j->size, j->dir, j->map_attrs))
+		return wrong("map: %s", strerror(errno));
+	if (!placed(b, &l, p.addr, j->buf->addr + j->at, j->size))
+		return false;
+	if (counter("maps") != maps + 1)
+		return wrong("not counted as a mapping");
+
+	if (l.small) {
+		if (j->size <= ENGINE_MAX ? see(&b->e, p.addr, look, j->size) :
+		    peek(&b->e, p.addr, look, j->size))
+			return wrong("the device sees nothing");
+		if (zero ? !is_zero(look, j->size) : memcmp(look, mem + j->at, j->size))
+			return wrong("the device sees wrong bytes in the window");
+		fill(look, j->size, 5);
+		if (poke(&b->e, p.addr, look, j->size))
+			return wrong("the device cannot write");
+		memcpy(want + from, mem + from, to - from);
+		if (back)
+			memcpy(want + j->at, look, j->size);
+		goto unmap;
+	}
+
+	/* All that the device can see: the whole first and last granule, too. */
+	n = l.granules * g;
+	off = p.addr % g;
+	memset(want, 0, n);
+	memcpy(want + off + l.head_bytes, mem + j->at + l.head_bytes, l.whole * g);
+	if (!zero) {
+		memcpy(want + off, mem + j->at, l.head_bytes);
+		memcpy(want + off + j->size - l.tail_bytes, mem + j->at + j->size - l.tail_bytes,
+		       l.tail_bytes);
+	}
+	if (peek(&b->e, p.addr - off, look, n))
+		return wrong("the device sees nothing");
+	if (see_granule(&b->e, p.addr - off, look, g, j->dir) ||
+	    see_granule(&b->e, p.addr - off + n - g, look + n - g, g, j->dir))
+		return wrong("the engine does not work");
+	if (memcmp(look, want, n)) {
+		for (i = 0; look[i] == want[i]; i++)
+			;
+		return wrong("the device sees %#x at byte %lld of %llu, not %#x", look[i],
+			     (long long)(i - off), (unsigned long long)j->size, want[i]);
+	}
+
+	/* It writes all of it, unless it may not. */
+	memcpy(want + from, mem + from, to - from);
+	if (j->dir != EDU_TO_DEVICE) {
+		fill(look, n, 9);
+		if (poke(&b->e, p.addr - off, look, n) ||
+		    put(&b->e, p.addr - off, look, g) ||
+		    put(&b->e, p.addr - off + n - g, look + n - g, g))
+			return wrong("the device cannot write");
+		memcpy(want + j->at + l.head_bytes, look + off + l.head_bytes, l.whole * g);
+		/* In place at once, bounced at the unmap. */
+		if (memcmp(mem + from, want + from, to - from))
+			return wrong("wrong bytes before the unmap");
+		if (back)
+			memcpy(want + j->at, look + off, j->size);
+	}
+unmap:
+	if (unmap(&b->e, &p, j->unmap_attrs))
+		return wrong("unmap: %s", strerror(errno));
+	if (memcmp(mem + from, want + from, to - from)) {
+		for (i = from; mem[i] == want[i]; i++)
+			;
+		return wrong("after the unmap, byte %lld of %llu is %#x, not %#x",
+			     (long long)(i - j->at), (unsigned long long)j->size, mem[i],
+			     want[i]);
+	}
+	if (!l.small && !unreachable(b, p.addr, j->size))
+		return false;
+	if (counter("unmaps") != unmaps + 1)
+		return wrong("not counted as unmapped");
+
+	device_counters(after);
+	should[BYTES_IN] = zero ? 0 : l.small ? j->size : l.head_bytes + l.tail_bytes;
+	should[BYTES_OUT] = !back ? 0 : l.small ? j->size : l.head_bytes + l.tail_bytes;
+	if (!l.small) {
+		should[GRANULES] = l.whole;
+		should[HEADS] = l.head;
+		should[TAILS] = l.tail;
+		should[IOMMU_MAPS] = 1 + l.head + l.tail;
+		/* However many calls that takes. */
+		should[IOMMU_UNMAPS] = after[IOMMU_UNMAPS] - before[IOMMU_UNMAPS];
+		if (should[IOMMU_UNMAPS] < 1 || should[IOMMU_UNMAPS] > 3)
+			should[IOMMU_UNMAPS] = 1;
+	}
+	for (i = 0; i < COUNTERS; i++)
+		if (after[i] - before[i] != should[i])
+			return wrong("%s counts %lld, not %llu", counter_names[i],
+				     (long long)(after[i] - before[i]),
+				     (unsigned long long)should[i]);
+	return true;
+}
+
+/* Mapped once, at a low address, aligned; reached by all that is small. */
+TEST_F_TIMEOUT(confinement, window, LIMIT)
+{
+	u64 pow2 = 1, before[COUNTERS], after[COUNTERS];
+	struct mem buf, m;
+	struct walk w;
+	struct map p;
+	u32 kind, i;
+
+	ASSERT_TRUE(B->domain == EDU_DOMAIN_STRICT || B->domain == EDU_DOMAIN_LAZY);
+	ASSERT_LE(G, 4096);
+	while (pow2 < E->size)
+		pow2 *= 2;
+	EXPECT_EQ(0, E->base % pow2);
+	EXPECT_EQ(0, (E->base - B->phys) % (64 * KIB));
+	EXPECT_LE(E->base + E->size, 1ull << SPACE_BITS);
+	w = walk(B, E->base, E->size);
+	ASSERT_EQ(1, w.n);
+	EXPECT_EQ(E->base, w.extents[0].addr);
+	EXPECT_EQ(B->phys, w.extents[0].phys);
+	EXPECT_EQ(E->size, w.extents[0].size);
+	free(w.extents);
+
+	ASSERT_EQ(0, mem_new(E, &buf, EDU_BUFFER, 64 * KIB, 0, 0));
+	ASSERT_EQ(0, copybreak(16 * KIB));
+	device_counters(before);
+	for (kind = EDU_COHERENT; kind <= EDU_PAGES; kind++) {
+		for (i = 0; i <= EDU_ATOMIC; i++) {
+			ASSERT_EQ(0, mem_new(E, &m, kind, 12 * KIB, i, 0));
+			EXPECT_TRUE(inside(E, m.addr, 12 * KIB));
+			fill(m.mem, 12 * KIB, i);
+			ASSERT_EQ(0, see(E, m.addr, look, 12 * KIB));
+			EXPECT_TRUE(has(look, 0, 12 * KIB, i));
+			EXPECT_EQ(0, mem_free(E, &m));
+		}
+	}
+	for (i = 1; i <= 16 * KIB; i *= 2) {
+		fill(buf.mem, i, i);
+		ASSERT_EQ(0, map(E, &p, &buf, 0, i, EDU_BIDIRECTIONAL, 0));
+		EXPECT_TRUE(inside(E, p.addr, i));
+		ASSERT_EQ(0, see(E, p.addr, look, i));
+		EXPECT_TRUE(has(look, 0, i, i));
+		ASSERT_EQ(0, unmap(E, &p, 0));
+	}
+	device_counters(after);
+	EXPECT_EQ(before[IOMMU_MAPS], after[IOMMU_MAPS]);
+	EXPECT_EQ(before[IOMMU_UNMAPS], after[IOMMU_UNMAPS]);
+	EXPECT_EQ(before[GRANULES], after[GRANULES]);
+	EXPECT_EQ(0, mem_free(E, &buf));
+}
+
+/*
+ * Head only, tail only, both, neither, none, one and more whole granules in the
+ * middle; one byte either side of each boundary; each direction. All of the first
+ * and last granule is looked at.
+ */
+TEST_F_TIMEOUT(confinement, every_boundary, LIMIT)
+{
+	const u64 offsets[] = { 0, 1, 512, G - 1 };
+	struct mem buf;
+	u64 i, k, d;
+
+	ASSERT_EQ(0, mem_new(E, &buf, EDU_BUFFER, 16 * G, 0, 0));
+	ASSERT_EQ(0, copybreak(0));
+	for (i = 0; i < sizeof(offsets) / sizeof(*offsets); i++) {
+		for (k = 0; k < 5; k++) {
+			/* The end: -1, 0, 1 of a boundary. */
+			for (d = 0; d < 3; d++) {
+				u64 end = 2 * G + k * G + d - 1;
+				struct job j = {
+					.buf = &buf, .at = 2 * G + offsets[i] - (k > 1 ? G : 0),
+				};
+
+				if (end <= j.at)
+					continue;
+				j.size = end - j.at;
+				for (j.dir = 0; j.dir <= EDU_FROM_DEVICE; j.dir++)
+					ASSERT_TRUE(lifetime(B, &j)) {
+						TH_LOG("%llu bytes at %llu, direction %u",
+						       (unsigned long long)j.size,
+						       (unsigned long long)j.at, j.dir);
+					}
+			}
+		}
+	}
+	EXPECT_EQ(0, mem_free(E, &buf));
+}
+
+/* Where copying ends and mapping begins, to the byte; it can be moved. */
+TEST_F_TIMEOUT(good_citizen, copybreak, LIMIT)
+{
+	const u64 values[] = { 0, 1, 4096, 8192, 10000, 65536, MIB };
+	struct job j = { .dir = EDU_BIDIRECTIONAL };
+	struct mem buf;
+	struct map p;
+	u64 i, d;
+
+	ASSERT_EQ(0, mem_new(E, &buf, EDU_BUFFER, 2 * MIB, 0, 0));
+	EXPECT_GE(self->s.copybreak, 1);
+	EXPECT_LE(self->s.copybreak, E->size);
+	j.buf = &buf;
+	for (i = 0; i < sizeof(values) / sizeof(*values); i++) {
+		ASSERT_EQ(0, copybreak(values[i]));
+		ASSERT_EQ(values[i], number(copybreak_file()));
+		j.copybreak = values[i];
+		for (d = 0; d < 3; d++) {
+			j.size = values[i] + d - 1;
+			if (!j.size || j.size > values[i] + 1)
+				continue;
+			for (j.at = G; j.at <= G + 100; j.at += 100)
+				ASSERT_TRUE(lifetime(B, &j)) {
+					TH_LOG("copybreak %llu, %llu bytes at %llu",
+					       (unsigned long long)values[i],
+					       (unsigned long long)j.size,
+					       (unsigned long long)j.at);
+				}
+		}
+	}
+	/* What is mapped stays what it is. */
+	ASSERT_EQ(0, copybreak(0));
+	fill(buf.mem, buf.size, 1);
+	ASSERT_EQ(0, map(E, &p, &buf, 100, 64 * KIB, EDU_BIDIRECTIONAL, 0));
+	EXPECT_FALSE(inside(E, p.addr, 64 * KIB));
+	ASSERT_EQ(0, copybreak(MIB));
+	fill(look, 64 * KIB, 2);
+	ASSERT_EQ(0, poke(E, p.addr, look, 64 * KIB));
+	ASSERT_EQ(0, sync_range(E, &p, 0, 64 * KIB, EDU_BIDIRECTIONAL, true));
+	EXPECT_EQ(0, memcmp(look, buf.mem + 100, 64 * KIB));
+	EXPECT_EQ(0, unmap(E, &p, 0));
+	EXPECT_TRUE(unreachable(B, p.addr, 64 * KIB));
+	ASSERT_EQ(0, map(E, &p, &buf, 100, 64 * KIB, EDU_BIDIRECTIONAL, 0));
+	EXPECT_TRUE(inside(E, p.addr, 64 * KIB));
+	ASSERT_EQ(0, copybreak(0));
+	fill(look, 64 * KIB, 3);
+	ASSERT_EQ(0, poke(E, p.addr, look, 64 * KIB));
+	EXPECT_EQ(0, unmap(E, &p, 0));
+	EXPECT_EQ(0, memcmp(look, buf.mem + 100, 64 * KIB));
+	/* Not a number. */
+	EXPECT_NE(0, write_text(copybreak_file(), "many"));
+	EXPECT_NE(0, write_text(copybreak_file(), "-1"));
+	EXPECT_EQ(0, number(copybreak_file()));
+	EXPECT_EQ(0, mem_free(E, &buf));
+}
+
+/* Mainline has 256 KiB; and however large, two granules at most are copied. */
+TEST_F_TIMEOUT(good_citizen, sizes_to_8_mib, LIMIT)
+{
+	const u64 sizes[] = {
+		128 * KIB, 256 * KIB - 1, 256 * KIB, 256 * KIB + 1, MIB + 4095, 4 * MIB + 1,
+		8 * MIB - 1, 8 * MIB, 8 * MIB + 1,
+	};
+	u64 before[COUNTERS], after[COUNTERS], max = edu_info(E).max_mapping;
+	struct job j = {};
+	struct mem buf;
+	size_t i;
+
+	EXPECT_GE(max, 8 * MIB);
+	if (mem_new(E, &buf, EDU_BUFFER, 12 * MIB, 0, 0))
+		SKIP(return, "no 12 MiB of memory in one piece");
+	ASSERT_EQ(0, copybreak(4096));
+	j.buf = &buf;
+	j.copybreak = 4096;
+	for (i = 0; i < sizeof(sizes) / sizeof(*sizes); i++) {
+		j.size = sizes[i];
+		for (j.at = 2 * G; j.at <= 2 * G + 512; j.at += 512) {
+			j.dir = i % 3;
+			device_counters(before);
+			ASSERT_TRUE(lifetime(B, &j)) {
+				TH_LOG("%llu bytes at %llu, direction %u",
+				       (unsigned long long)j.size, (unsigned long long)j.at,
+				       j.dir);
+			}
+			device_counters(after);
+			EXPECT_LE(after[BYTES_IN] - before[BYTES_IN], 2 * G);
+			EXPECT_LE(after[BYTES_OUT] - before[BYTES_OUT], 2 * G);
+		}
+	}
+	EXPECT_EQ(0, mem_free(E, &buf));
+}
+
+/* Nothing but what was mapped can be reached, and that not after the unmap. */
+TEST_F_TIMEOUT(confinement, gone_after_unmap, LIMIT)
+{
+	const u64 places[] = { 0, 2048, 8 * KIB, 62 * KIB };
+	struct mem buf;
+	struct map p;
+	size_t i;
+
+	if (!E->engine)
+		SKIP(return, "without a clock that can be skipped");
+	ASSERT_EQ(0, mem_new(E, &buf, EDU_BUFFER, MIB, 0, 0));
+	ASSERT_EQ(0, copybreak(0));
+	for (i = 0; i < 4; i++) {
+		u64 size = 64 * KIB + i * 100, at = 64 * KIB + i * 512;
+
+		fill(buf.mem, buf.size, i);
+		ASSERT_EQ(0, map(E, &p, &buf, at, size, EDU_BIDIRECTIONAL, 0));
+		ASSERT_EQ(0, see(E, p.addr + places[i], look, 1024));
+		ASSERT_EQ(0, memcmp(look, buf.mem + at + places[i], 1024));
+		/* Beside it there is nothing, ever. */
+		ASSERT_TRUE(stopped_reading(&self->s, (p.addr & -G) - 1024,
+					    buf.mem + (at & -G) - 1024, 1024));
+		ASSERT_TRUE(stopped_writing(&self->s, (p.addr + size + G - 1) & -G, 64));
+		ASSERT_EQ(0, unmap(E, &p, 0));
+		ASSERT_TRUE(has(buf.mem, 0, buf.size, i));
+		ASSERT_TRUE(stopped_reading(&self->s, p.addr + places[i],
+					    buf.mem + at + places[i], 1024));
+		ASSERT_TRUE(stopped_writing(&self->s, p.addr + places[i], 1024));
+		ASSERT_TRUE(has(buf.mem, 0, buf.size, i));
+	}
+	EXPECT_EQ(0, mem_free(E, &buf));
+}
+
+/* The same for a list, and at its very last granule. */
+TEST_F_TIMEOUT(confinement, lists_are_gone_after_unmap, LIMIT)
+{
+	struct edu_seg segs[2] = {
+		{ .size = 32 * KIB }, { .size = 32 * KIB, .offset = 128 * KIB },
+	};
+	struct edu_map_sg sg = {
+		.segs = (uintptr_t)segs, .nents = 2, .dir = EDU_BIDIRECTIONAL,
+	};
+	struct mem buf;
+	u64 last;
+
+	if (!E->engine)
+		SKIP(return, "without a clock that can be skipped");
+	ASSERT_EQ(0, mem_new(E, &buf, EDU_BUFFER, MIB, 0, 0));
+	ASSERT_EQ(0, copybreak(0));
+	fill(buf.mem, buf.size, 1);
+	segs[0].buffer = buf.id;
+	segs[1].buffer = buf.id;
+	ASSERT_EQ(0, ioctl(E->fd, EDU_MAP_SG, &sg));
+	ASSERT_EQ(1, sg.mapped);
+	last = segs[0].addr + 64 * KIB - 1024;
+	ASSERT_EQ(0, see(E, last, look, 1024));
+	ASSERT_EQ(0, memcmp(look, buf.mem + 160 * KIB - 1024, 1024));
+	ASSERT_EQ(0, edu_end(E, sg.id, 0));
+	EXPECT_TRUE(stopped_reading(&self->s, last, buf.mem + 160 * KIB - 1024, 1024));
+	EXPECT_TRUE(stopped_reading(&self->s, segs[0].addr, buf.mem, 1024));
+	EXPECT_TRUE(stopped_writing(&self->s, last, 1024));
+	EXPECT_TRUE(stopped_writing(&self->s, segs[0].addr, 1024));
+	EXPECT_TRUE(has(buf.mem, 0, buf.size, 1));
+	EXPECT_EQ(0, mem_free(E, &buf));
+}
+
+/* A device that is to read only cannot write what is mapped in place. */
+TEST_F_TIMEOUT(confinement, read_only, LIMIT)
+{
+	struct mem buf;
+	struct map p;
+
+	if (!E->engine)
+		SKIP(return, "without a clock that can be skipped");
+	ASSERT_EQ(0, mem_new(E, &buf, EDU_BUFFER, 128 * KIB, 0, 0));
+	ASSERT_EQ(0, copybreak(0));
+	fill(buf.mem, buf.size, 1);
+	ASSERT_EQ(0, map(E, &p, &buf, 100, 64 * KIB, EDU_TO_DEVICE, 0));
+	EXPECT_TRUE(stopped_writing(&self->s, p.addr + 8 * KIB, 1024));
+	EXPECT_TRUE(stopped_writing(&self->s, p.addr, 1024));
+	ASSERT_EQ(0, see(E, p.addr + 8 * KIB, look, 1024));
+	EXPECT_EQ(0, memcmp(look, buf.mem + 100 + 8 * KIB, 1024));
+	EXPECT_TRUE(has(buf.mem, 0, buf.size, 1));
+	EXPECT_EQ(0, unmap(E, &p, 0));
+	EXPECT_EQ(0, mem_free(E, &buf));
+}
+
+/* Masks that exclude the window, or a part of the addresses. */
+TEST_F_TIMEOUT(confinement, masks, LIMIT)
+{
+	u64 last = E->base + E->size - 1, masked, i;
+	struct map p, many[256];
+	struct mem buf, m;
+
+	ASSERT_EQ(0, mem_new(E, &buf, EDU_BUFFER, MIB, 0, 0));
+	ASSERT_EQ(0, copybreak(4096));
+	EXPECT_EQ(-EIO, edu_limit(E, EDU_MASK, last - 1));
+	EXPECT_EQ(-EIO, edu_limit(E, EDU_COHERENT_MASK, last - 1));
+	EXPECT_EQ(0, edu_limit(E, EDU_MASK, last));
+	EXPECT_EQ(0, edu_limit(E, EDU_MASK, (1ull << SPACE_BITS) - 1));
+
+	/* Known late: a driver that writes it itself. */
+	masked = counter("fail_mask");
+	edu_limit(E, EDU_FORCE_MASK, E->base - 1);
+	edu_limit(E, EDU_FORCE_COHERENT_MASK, E->base - 1);
+	EXPECT_EQ(-EIO, map(E, &p, &buf, 0, 1, EDU_TO_DEVICE, 0));
+	EXPECT_EQ(-EIO, map(E, &p, &buf, 100, 4096, EDU_FROM_DEVICE, 0));
+	EXPECT_EQ(-ENOMEM, mem_new(E, &m, EDU_COHERENT, 4096, 0, EDU_NO_WARN));
+	EXPECT_EQ(masked + 3, counter("fail_mask"));
+	edu_limit(E, EDU_FORCE_COHERENT_MASK, self->s.info.coherent_mask);
+
+	/* No address beyond the mask, and an end: all of it can be had, and no more. */
+	edu_limit(E, EDU_FORCE_MASK, last + 4 * MIB);
+	for (i = 0; i < 256; i++) {
+		if (map(E, &many[i], &buf, 512, 64 * KIB, EDU_TO_DEVICE, EDU_NO_WARN))
+			break;
+		ASSERT_LE(many[i].addr + 64 * KIB - 1, last + 4 * MIB);
+		ASSERT_FALSE(many[i].addr < E->base + E->size &&
+			     many[i].addr + 64 * KIB > E->base);
+	}
+	EXPECT_GE(i, 16);
+	EXPECT_LT(i, 256);
+	while (i--)
+		ASSERT_EQ(0, unmap(E, &many[i], 0));
+	EXPECT_EQ(0, mem_free(E, &buf));
+}
+
+/* Peers' memory and registers are not for a device that is confined. */
+TEST_F(confinement, no_resources)
+{
+	EXPECT_EQ(-1, ioctl(E->fd, EDU_RESOURCE));
+}
+
+/* Fill what is free of the window, as a device would that writes all it can. */
+static bool soil(struct behind *b, u8 byte)
+{
+	static u8 junk[64 * 1024];
+	u64 at;
+
+	if (counter("io_tlb_used") > 64)
+		return wrong("the window is in use");
+	memset(junk, byte, sizeof(junk));
+	/* But for the engine's page and others like it, which coherent memory has. */
+	for (at = 0; at < b->e.size / 2; at += sizeof(junk))
+		if (poke(&b->e, b->e.base + at, junk, sizeof(junk)))
+			return wrong("cannot write to the window");
+	return true;
+}
+
+/*
+ * What the device can read around the data: zeros, whatever was in the window
+ * before, and never the neighbours in memory. With every direction and attribute.
+ */
+TEST_F_TIMEOUT(no_stale_data, around_the_data, LIMIT)
+{
+	const struct { u64 at, size; } parts[] = {
+		{ 100, 2 * G }, { G - 1, G + 1 }, { 0, G + 1 }, { 2048, 2 * G },
+		{ 1, 2 * G - 1 }, { 0, 2 * G - 1 }, { G / 2, 64 * G },
+	};
+	struct job j = {};
+	struct mem buf;
+	size_t i;
+
+	ASSERT_EQ(0, mem_new(E, &buf, EDU_BUFFER, MIB, 0, 0));
+	ASSERT_EQ(0, copybreak(0));
+	j.buf = &buf;
+	for (i = 0; i < sizeof(parts) / sizeof(*parts); i++) {
+		j.at = 4 * G + parts[i].at;
+		j.size = parts[i].size;
+		for (j.dir = 0; j.dir <= EDU_FROM_DEVICE; j.dir++) {
+			for (j.map_attrs = 0; j.map_attrs <= EDU_SKIP_CPU_SYNC;
+			     j.map_attrs += EDU_SKIP_CPU_SYNC) {
+				for (j.unmap_attrs = 0; j.unmap_attrs <= EDU_SKIP_CPU_SYNC;
+				     j.unmap_attrs += EDU_SKIP_CPU_SYNC) {
+					ASSERT_TRUE(soil(B, 0xd7));
+					ASSERT_TRUE(lifetime(B, &j)) {
+						TH_LOG("%llu at %llu, direction %u, %llx %llx",
+						       (unsigned long long)j.size,
+						       (unsigned long long)j.at, j.dir,
+						       (unsigned long long)j.map_attrs,
+						       (unsigned long long)j.unmap_attrs);
+					}
+				}
+			}
+		}
+	}
+	EXPECT_EQ(0, mem_free(E, &buf));
+}
+
+/* Nor of a small one: what is around it is the window's, not the driver's. */
+TEST_F_TIMEOUT(no_stale_data, around_a_small_buffer, LIMIT)
+{
+	const u64 sizes[] = { 1, 64, 1500, 2048, 4095 };
+	struct mem buf;
+	struct map p;
+	u64 i, k, at;
+
+	ASSERT_EQ(0, mem_new(E, &buf, EDU_BUFFER, 4 * G, 0, 0));
+	ASSERT_EQ(0, copybreak(0));
+	for (i = 0; i < sizeof(sizes) / sizeof(*sizes); i++) {
+		at = G + 77;
+		ASSERT_TRUE(soil(B, 0));
+		memset(buf.mem, 0xc5, buf.size);
+		memset(buf.mem + at, 0x11, sizes[i]);
+		ASSERT_EQ(0, map(E, &p, &buf, at, sizes[i], EDU_TO_DEVICE, 0));
+		ASSERT_TRUE(inside(E, p.addr, sizes[i]));
+		ASSERT_EQ(0, see(E, p.addr & -G, look, 2 * G));
+		for (k = 0; k < 2 * G; k++)
+			ASSERT_NE(0xc5, look[k]);
+		for (k = 0; k < sizes[i]; k++)
+			ASSERT_EQ(0x11, look[p.addr % G + k]);
+		ASSERT_EQ(0, unmap(E, &p, 0));
+	}
+	EXPECT_EQ(0, mem_free(E, &buf));
+}
+
+/* A sync of any part copies what is bounced of it, and nothing else. */
+TEST_F_TIMEOUT(good_citizen, syncs, LIMIT)
+{
+	/* From byte 300 of a granule to byte 3996 - 300 of the fifth. */
+	const u64 size = 5 * G - 700, at = G + 300;
+	const u64 head = G - 300, tail = size - (G - 400);
+	const struct { u64 at, size; } parts[] = {
+		{ 0, 1 }, { 1, 1 }, { 0, head }, { head - 1, 1 }, { head - 1, 2 }, { head, 1 },
+		{ head, 3 * G }, { head + 5, 100 }, { tail - 1, 1 }, { tail - 1, 2 },
+		{ tail, 1 }, { tail, size - tail }, { size - 1, 1 }, { 0, size },
+		{ 10, size - 20 }, { head, size - head }, { 0, tail }, { 17, 0 }, { size, 0 },
+	};
+	u64 before[COUNTERS], after[COUNTERS];
+	struct layout l;
+	struct mem buf;
+	struct map p;
+	u64 i, k;
+	u32 dir;
+
+	ASSERT_EQ(0, mem_new(E, &buf, EDU_BUFFER, 8 * G, 0, 0));
+	ASSERT_EQ(0, copybreak(0));
+	for (dir = 0; dir <= EDU_FROM_DEVICE; dir++) {
+		fill(buf.mem, buf.size, 1);
+		ASSERT_EQ(0, map(E, &p, &buf, at, size, dir, 0));
+		l = layout_of(G, 0, buf.addr + at, size);
+		ASSERT_TRUE(placed(B, &l, p.addr, buf.addr + at, size));
+		ASSERT_EQ(head, l.head_bytes);
+		ASSERT_EQ(size - tail, l.tail_bytes);
+		for (i = 0; i < sizeof(parts) / sizeof(*parts); i++) {
+			u64 from = parts[i].at, to = from + parts[i].size, bounced = 0;
+
+			/* The device's own: only what is bounced differs. */
+			fill(look, size, 20 + i);
+			ASSERT_EQ(0, poke(E, p.addr, look, head));
+			ASSERT_EQ(0, poke(E, p.addr + tail, look + tail, size - tail));
+			fill(buf.mem, buf.size, 40 + i);
+			memcpy(want, buf.mem, buf.size);
+			for (k = from; k < to; k++) {
+				if (k >= head && k < tail)
+					continue;
+				bounced++;
+				if (dir != EDU_TO_DEVICE)
+					want[at + k] = look[k];
+			}
+			device_counters(before);
+			ASSERT_EQ(0, sync_range(E, &p, from, to - from, dir, true));
+			device_counters(after);
+			ASSERT_EQ(0, memcmp(buf.mem, want, buf.size)) {
+				TH_LOG("for the CPU, %llu bytes at %llu, direction %u",
+				       (unsigned long long)(to - from),
+				       (unsigned long long)from, dir);
+			}
+			ASSERT_EQ(dir == EDU_TO_DEVICE ? 0 : bounced,
+				  after[BYTES_OUT] - before[BYTES_OUT]);
+			ASSERT_EQ(before[BYTES_IN], after[BYTES_IN]);
+			ASSERT_EQ(before[IOMMU_MAPS], after[IOMMU_MAPS]);
+
+			fill(buf.mem, buf.size, 60 + i);
+			fill(want, size, 20 + i);
+			for (k = 0; k < size; k++)
+				if (k >= head && k < tail)
+					want[k] = buf.mem[at + k];
+				else if (k >= from && k < to && dir != EDU_FROM_DEVICE)
+					want[k] = buf.mem[at + k];
+			ASSERT_EQ(0, sync_range(E, &p, from, to - from, dir, false));
+			ASSERT_EQ(0, peek(E, p.addr, look, size));
+			ASSERT_EQ(0, memcmp(look, want, size)) {
+				TH_LOG("for the device, %llu bytes at %llu, direction %u",
+				       (unsigned long long)(to - from),
+				       (unsigned long long)from, dir);
+			}
+			device_counters(before);
+			ASSERT_EQ(dir == EDU_FROM_DEVICE ? 0 : bounced,
+				  before[BYTES_IN] - after[BYTES_IN]);
+			/* The padding is nobody's. */
+			ASSERT_EQ(0, peek(E, p.addr & -G, look, 300));
+			ASSERT_TRUE(is_zero(look, 300));
+		}
+		ASSERT_EQ(0, unmap(E, &p, EDU_SKIP_CPU_SYNC));
+		ASSERT_TRUE(has(buf.mem, 0, buf.size, 60 + i - 1));
+	}
+	EXPECT_EQ(0, mem_free(E, &buf));
+}
+
+/* A list, from map to unmap: place, contents, syncs, what is copied back. */
+static bool list(struct behind *b, struct mem *buf, struct edu_seg *segs, u32 n, u64 cb,
+		 u32 dir, u64 max, u64 boundary)
+{
+	struct edu_map_sg sg = { .segs = (uintptr_t)segs, .nents = n, .dir = dir };
+	struct edu_sync sync = { .dir = dir };
+	struct piece pieces[3 * 64];
+	u32 i, k, np;
+	u64 end;
+
+	for (i = 0; i < n; i++)
+		segs[i].buffer = buf->id;
+	fill(buf->mem, buf->size, 1);
+	if (ioctl(b->e.fd, EDU_MAP_SG, &sg))
+		return wrong("map: %s", strerror(errno));
+	sync.id = sg.id;
+	if (!sg_placed(b, cb, buf->addr, segs, n, sg.mapped, max, boundary, pieces, &np))
+		return false;
+	/* The device reads all of it, and writes. */
+	for (i = 0; i < np; i++) {
+		struct piece *p = &pieces[i];
+		bool chunk = p->bounced && !inside(&b->e, p->addr, p->size);
+
+		end = p->addr + p->size;
+		if (peek(&b->e, p->addr, look, p->size))
+			return wrong("piece %u: nothing there", i);
+		if (p->bounced && dir == EDU_FROM_DEVICE ? !is_zero(look, p->size) :
+		    memcmp(look, buf->mem + p->at, p->size))
+			return wrong("piece %u of %u has wrong bytes", i, np);
+		if (chunk && (peek(&b->e, p->addr - p->pad, look, p->pad) ||
+			      !is_zero(look, p->pad)))
+			return wrong("padding before piece %u", i);
+		end = -end % b->g;
+		if (chunk && !p->pad && (peek(&b->e, p->addr + p->size, look, end) ||
+					 !is_zero(look, end)))
+			return wrong("padding behind piece %u", i);
+	}
+	for (k = 0; k < 3; k++) {
+		memcpy(want, buf->mem, buf->size);
+		for (i = 0; i < np; i++) {
+			struct piece *p = &pieces[i];
+
+			if (dir == EDU_TO_DEVICE && !p->bounced)
+				continue;
+			fill(look, p->size, i + k + 2);
+			if (poke(&b->e, p->addr, look, p->size))
+				return wrong("piece %u: cannot write", i);
+			if (!p->bounced || dir != EDU_TO_DEVICE)
+				memcpy(want + p->at, look, p->size);
+		}
+		sync.for_cpu = 1;
+		if (k < 2 && ioctl(b->e.fd, EDU_SYNC, &sync))
+			return wrong("sync: %s", strerror(errno));
+		if (k == 2 && edu_end(&b->e, sg.id, 0))
+			return wrong("unmap: %s", strerror(errno));
+		if (memcmp(buf->mem, want, buf->size)) {
+			for (i = 0; buf->mem[i] == want[i]; i++)
+				;
+			return wrong("step %u: byte %u of the buffer is %#x, not %#x", k, i,
+				     buf->mem[i], want[i]);
+		}
+		if (k == 2)
+			break;
+		fill(buf->mem, buf->size, 30 + k);
+		sync.for_cpu = 0;
+		if (ioctl(b->e.fd, EDU_SYNC, &sync))
+			return wrong("sync: %s", strerror(errno));
+		for (i = 0; i < np; i++) {
+			struct piece *p = &pieces[i];
+
+			peek(&b->e, p->addr, look, p->size);
+			if (p->bounced && dir == EDU_FROM_DEVICE)
+				fill(want, p->size, i + k + 2);
+			else
+				memcpy(want, buf->mem + p->at, p->size);
+			if (memcmp(look, want, p->size))
+				return wrong("step %u: piece %u has wrong bytes", k, i);
+		}
+	}
+	for (i = 0; i < np; i++)
+		if (!inside(&b->e, pieces[i].addr, pieces[i].size) &&
+		    !unreachable(b, pieces[i].addr, pieces[i].size))
+			return wrong("piece %u", i);
+	return true;
+}
+
+/* Lists of every mixture: whole granules or not, small or not, in any order. */
+TEST_F_TIMEOUT(good_citizen, lists, LIMIT)
+{
+	const struct { u64 pad, size; } kinds[] = {
+		{ 0, G }, { 0, 4 * G }, { 0, 100 }, { 100, 50 }, { 512, 3 * G }, { 0, 2 * G + 1 },
+		{ G - 1, G + 1 },
+	};
+	enum { KINDS = sizeof(kinds) / sizeof(*kinds) };
+	struct edu_seg segs[64];
+	struct mem buf;
+	u64 cb, at;
+	u32 i, k, n, d;
+
+	ASSERT_EQ(0, mem_new(E, &buf, EDU_BUFFER, MIB, 0, 0));
+	for (cb = 0; cb <= 4 * G; cb += 2 * G) {
+		ASSERT_EQ(0, copybreak(cb));
+		for (i = 0; i < KINDS * KINDS * KINDS; i++) {
+			memset(segs, 0, sizeof(segs));
+			/* Every triple of kinds, the first twice. */
+			for (n = 0, at = 0, k = i; n < 4; n++, k = n == 3 ? i : k / KINDS) {
+				/* Not always with a gap. */
+				at = (at + G - 1 + (i + n) % 3 * G) & -G;
+				segs[n].offset = at + kinds[k % KINDS].pad;
+				segs[n].size = kinds[k % KINDS].size;
+				at = segs[n].offset + segs[n].size;
+			}
+			d = i % 3;
+			ASSERT_TRUE(list(B, &buf, segs, n, cb, d, 65536, 0xffffffff)) {
+				TH_LOG("copybreak %llu, list %u, direction %u",
+				       (unsigned long long)cb, i, d);
+			}
+		}
+	}
+	EXPECT_EQ(0, mem_free(E, &buf));
+}
+
+/* Merged as mainline merges them: no segment too long, none across a boundary. */
+TEST_F_TIMEOUT(good_citizen, lists_are_merged, LIMIT)
+{
+	const u64 sizes[] = { 65536, 4096, 8192, 24576, 1 << 20 };
+	const u64 boundaries[] = { 0xffffffff, 0xffff, 0x3fffff };
+	u64 before[COUNTERS], after[COUNTERS];
+	struct edu_seg segs[64];
+	struct mem buf;
+	u32 i, k, n;
+
+	ASSERT_EQ(0, mem_new(E, &buf, EDU_BUFFER, 4 * MIB, 0, 0));
+	ASSERT_EQ(0, copybreak(G));
+	for (k = 0; k < 3; k++) {
+		for (i = 0; i < 5; i++) {
+			edu_limit(E, EDU_MAX_SEG_SIZE, sizes[i]);
+			edu_limit(E, EDU_SEG_BOUNDARY, boundaries[k]);
+			memset(segs, 0, sizeof(segs));
+			for (n = 0; n < 64; n++) {
+				segs[n].offset = (n * 7 % 64) * 64 * KIB;
+				segs[n].size = sizes[i] > 3 * G ? (1 + n % 6) * G : G;
+			}
+			device_counters(before);
+			ASSERT_TRUE(list(B, &buf, segs, n, G, i % 3, sizes[i], boundaries[k])) {
+				TH_LOG("segments of %llu, boundary %llx",
+				       (unsigned long long)sizes[i],
+				       (unsigned long long)boundaries[k]);
+			}
+			device_counters(after);
+			/* All of it at once, and nothing bounced. */
+			EXPECT_LE(after[IOMMU_MAPS] - before[IOMMU_MAPS], 64);
+			EXPECT_EQ(before[HEADS], after[HEADS]);
+			EXPECT_EQ(before[BYTES_IN], after[BYTES_IN]);
+			EXPECT_EQ(before[BYTES_OUT], after[BYTES_OUT]);
+		}
+	}
+	EXPECT_EQ(0, mem_free(E, &buf));
+}
+
+/* A list that cannot be mapped leaves nothing, and the buffers as they were. */
+TEST_F_TIMEOUT(no_stale_data, list_that_fails, LIMIT)
+{
+	struct edu_seg segs[4] = {};
+	struct edu_map_sg sg = { .segs = (uintptr_t)segs, .nents = 4, .attrs = EDU_NO_WARN };
+	u64 before[COUNTERS], after[COUNTERS];
+	struct walk was, is;
+	struct map hog[512];
+	struct mem buf;
+	u64 live;
+	u32 dir;
+	int n;
+
+	ASSERT_EQ(0, mem_new(E, &buf, EDU_BUFFER, MIB, 0, 0));
+	/* Leave no room in the window for the last entry. */
+	ASSERT_EQ(0, copybreak(64 * KIB));
+	for (n = 0; n < 512; n++)
+		if (map(E, &hog[n], &buf, 0, 64 * KIB, EDU_TO_DEVICE, EDU_NO_WARN))
+			break;
+	ASSERT_GE(n, 4);
+	ASSERT_LT(n, 512);
+	ASSERT_EQ(0, unmap(E, &hog[--n], 0));
+	ASSERT_EQ(0, copybreak(32 * KIB));
+	was = space(B);
+	live = counter("maps") - counter("unmaps");
+	for (dir = 0; dir <= EDU_FROM_DEVICE; dir++) {
+		/* Mapped; bounced, in the room there is; with a head; bounced: no room. */
+		segs[0] = (struct edu_seg){ buf.id, 64 * KIB, 256 * KIB, 0, 0 };
+		segs[1] = (struct edu_seg){ buf.id, 32 * KIB, 384 * KIB + 64, 0, 0 };
+		segs[2] = (struct edu_seg){ buf.id, 64 * KIB, 512 * KIB + 100, 0, 0 };
+		segs[3] = (struct edu_seg){ buf.id, 32 * KIB, 768 * KIB + 64, 0, 0 };
+		sg.dir = dir;
+		fill(buf.mem, buf.size, 1);
+		device_counters(before);
+		EXPECT_EQ(-1, ioctl(E->fd, EDU_MAP_SG, &sg));
+		EXPECT_EQ(ENOMEM, errno);
+		device_counters(after);
+		EXPECT_TRUE(has(buf.mem, 0, buf.size, 1));
+		EXPECT_EQ(before[BYTES_OUT], after[BYTES_OUT]);
+		EXPECT_EQ(live, counter("maps") - counter("unmaps"));
+		is = space(B);
+		EXPECT_TRUE(walks_equal(&was, &is));
+		free(is.extents);
+	}
+	while (n--)
+		EXPECT_EQ(0, unmap(E, &hog[n], 0));
+	EXPECT_EQ(0, ioctl(E->fd, EDU_MAP_SG, &sg));
+	EXPECT_EQ(0, edu_end(E, sg.id, 0));
+	free(was.extents);
+	EXPECT_EQ(0, mem_free(E, &buf));
+}
+
+/* A full window: what needs a chunk of it fails, what does not works. */
+TEST_F_TIMEOUT(nothing_lost, full_window, LIMIT)
+{
+	static struct map hog[4096];
+	struct walk was, is;
+	struct mem buf, m;
+	struct map p;
+	u64 full;
+	int n;
+
+	ASSERT_EQ(0, mem_new(E, &buf, EDU_BUFFER, MIB, 0, 0));
+	ASSERT_EQ(0, copybreak(64 * KIB));
+	for (n = 0; n < 4096; n++)
+		if (map(E, &hog[n], &buf, 0, 2048, EDU_TO_DEVICE, EDU_NO_WARN))
+			break;
+	ASSERT_LT(n, 4096);
+	/* Coherent memory has a share of its own, which chunks may not take. */
+	full = counter("fail_full");
+	was = space(B);
+	fill(buf.mem, buf.size, 1);
+	EXPECT_EQ(-EIO, map(E, &p, &buf, 100, 128 * KIB, EDU_TO_DEVICE, EDU_NO_WARN));
+	EXPECT_EQ(-EIO, map(E, &p, &buf, 0, 128 * KIB + 1, EDU_FROM_DEVICE, EDU_NO_WARN));
+	EXPECT_EQ(full + 2, counter("fail_full"));
+	EXPECT_TRUE(has(buf.mem, 0, buf.size, 1));
+	is = space(B);
+	EXPECT_TRUE(walks_equal(&was, &is));
+	EXPECT_EQ(0, map(E, &p, &buf, 0, 128 * KIB, EDU_TO_DEVICE, 0));
+	EXPECT_EQ(0, unmap(E, &p, 0));
+	EXPECT_EQ(0, mem_new(E, &m, EDU_COHERENT, 4096, 0, EDU_NO_WARN));
+	EXPECT_EQ(0, mem_free(E, &m));
+	while (n--)
+		ASSERT_EQ(0, unmap(E, &hog[n], 0));
+	/* And again, with room. */
+	EXPECT_EQ(0, map(E, &p, &buf, 100, 128 * KIB, EDU_TO_DEVICE, 0));
+	EXPECT_EQ(0, unmap(E, &p, 0));
+	free(was.extents);
+	free(is.extents);
+	EXPECT_EQ(0, mem_free(E, &buf));
+}
+
+/* Half of a large mapping's chunks: the head is had, the tail is not. */
+TEST_F_TIMEOUT(nothing_lost, room_for_one_chunk, LIMIT)
+{
+	static struct map hog[4096];
+	struct walk was, is;
+	struct mem buf;
+	struct map p;
+	int n;
+
+	ASSERT_EQ(0, mem_new(E, &buf, EDU_BUFFER, MIB, 0, 0));
+	ASSERT_EQ(0, copybreak(64 * KIB));
+	for (n = 0; n < 4096; n++)
+		if (map(E, &hog[n], &buf, 0, 4096, EDU_TO_DEVICE, EDU_NO_WARN))
+			break;
+	ASSERT_LT(n, 4096);
+	ASSERT_GT(n, 1);
+	ASSERT_EQ(0, unmap(E, &hog[--n], 0));
+	was = space(B);
+	EXPECT_EQ(-EIO, map(E, &p, &buf, 100, 128 * KIB, EDU_TO_DEVICE, EDU_NO_WARN));
+	is = space(B);
+	EXPECT_TRUE(walks_equal(&was, &is));
+	/* The one that there was room for is there again. */
+	EXPECT_EQ(0, map(E, &p, &buf, 100, 128 * KIB - 100, EDU_TO_DEVICE, 0));
+	EXPECT_EQ(0, unmap(E, &p, 0));
+	while (n--)
+		ASSERT_EQ(0, unmap(E, &hog[n], 0));
+	free(was.extents);
+	free(is.extents);
+	EXPECT_EQ(0, mem_free(E, &buf));
+}
+
+/* With interrupts disabled. */
+TEST_F(good_citizen, atomic)
+{
+	struct edu_map arg = {
+		.offset = 100, .size = 300 * KIB, .dir = EDU_TO_DEVICE, .flags = EDU_ATOMIC,
+	};
+	struct mem buf;
+
+	ASSERT_EQ(0, mem_new(E, &buf, EDU_BUFFER, MIB, 0, 0));
+	ASSERT_EQ(0, copybreak(4096));
+	arg.buffer = buf.id;
+	fill(buf.mem, buf.size, 1);
+	ASSERT_EQ(0, ioctl(E->fd, EDU_MAP, &arg));
+	EXPECT_EQ(0, peek(E, arg.addr, look, 300 * KIB));
+	EXPECT_EQ(0, memcmp(look, buf.mem + 100, 300 * KIB));
+	EXPECT_EQ(0, edu_end(E, arg.id, 0));
+	EXPECT_EQ(0, mem_free(E, &buf));
+}
+
+static int log_lines(const char *a, const char *b)
+{
+	int fd = open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC), n = 0;
+	char line[2048];
+	ssize_t got;
+
+	while ((got = read(fd, line, sizeof(line) - 1)) > 0 || errno == EPIPE) {
+		if (got <= 0) {
+			errno = 0;
+			continue;
+		}
+		line[got] = '\0';
+		n += strstr(line, a) && strstr(line, b);
+	}
+	close(fd);
+	return n;
+}
+
+/* What is not mapped: nothing changes, it is counted, and said once. */
+TEST_F_TIMEOUT(nothing_trusted, unknown_addresses, LIMIT)
+{
+	struct map large, small, gone;
+	struct walk was, is;
+	struct mem buf, m;
+	u64 n, calls;
+
+	ASSERT_EQ(0, mem_new(E, &buf, EDU_BUFFER, MIB, 0, 0));
+	ASSERT_EQ(0, mem_new(E, &m, EDU_COHERENT, 4096, 0, 0));
+	ASSERT_EQ(0, copybreak(4096));
+	ASSERT_EQ(0, map(E, &large, &buf, 100, 64 * KIB, EDU_BIDIRECTIONAL, 0));
+	ASSERT_EQ(0, map(E, &small, &buf, 128 * KIB, 1000, EDU_BIDIRECTIONAL, 0));
+	ASSERT_EQ(0, map(E, &gone, &buf, 256 * KIB + 100, 64 * KIB, EDU_BIDIRECTIONAL, 0));
+	ASSERT_EQ(0, unmap(E, &gone, 0));
+	fill(buf.mem, buf.size, 1);
+	was = space(B);
+	{
+		/* Gone; the middle, a byte off, its granule; never; coherent; physical. */
+		const u64 addrs[] = {
+			gone.addr, large.addr + 8192, large.addr + 1, large.addr & -G,
+			large.addr + 64 * KIB, 0, 4096, (1ull << SPACE_BITS) - G,
+			(1ull << 40), ~0ull - 4095, m.addr, small.addr + 8, buf.addr,
+			E->base - 1, E->base + E->size, B->phys,
+		};
+
+		calls = sizeof(addrs) / sizeof(*addrs);
+		for (n = 0; n < calls; n++)
+			raw(E, EDU_RAW_UNMAP, addrs[n], 64 * KIB, 0);
+		/* Syncs beyond the end, and of nothing. */
+		raw(E, EDU_RAW_SYNC_FOR_CPU, large.addr, 64 * KIB + 1, 0);
+		raw(E, EDU_RAW_SYNC_FOR_CPU, large.addr + 60 * KIB, 8 * KIB, 0);
+		raw(E, EDU_RAW_SYNC_FOR_DEVICE, large.addr + 4096, ~0ull - 100, 0);
+		raw(E, EDU_RAW_SYNC_FOR_CPU, gone.addr, 4096, 0);
+		raw(E, EDU_RAW_SYNC_FOR_DEVICE, (1ull << SPACE_BITS) - G, 4096, 0);
+		raw(E, EDU_RAW_FREE, large.addr, 4096, m.id);
+		calls += 6;
+	}
+	EXPECT_EQ(self->s.invalid + calls, counter("fail_invalid"));
+	self->s.invalid = counter("fail_invalid");
+	is = space(B);
+	EXPECT_TRUE(walks_equal(&was, &is));
+	EXPECT_TRUE(has(buf.mem, 0, buf.size, 1));
+	EXPECT_EQ(1, log_lines(setting("EDU"), "which is not mapped: ignored"));
+	/* What is mapped still is, once. */
+	fill(look, 64 * KIB, 2);
+	ASSERT_EQ(0, poke(E, large.addr, look, 64 * KIB));
+	EXPECT_EQ(0, unmap(E, &large, 0));
+	EXPECT_EQ(0, memcmp(look, buf.mem + 100, 64 * KIB));
+	raw(E, EDU_RAW_UNMAP, large.addr, 64 * KIB, 0);
+	EXPECT_EQ(++self->s.invalid, counter("fail_invalid"));
+	EXPECT_EQ(0, unmap(E, &small, 0));
+	EXPECT_EQ(0, mem_free(E, &m));
+	free(was.extents);
+	free(is.extents);
+	EXPECT_EQ(0, mem_free(E, &buf));
+}
+
+/* Those who share a window share neither addresses nor mappings. */
+TEST_F_TIMEOUT(nothing_trusted, neighbour, LIMIT)
+{
+	struct walk was, is;
+	struct mem buf;
+	struct map p;
+
+	ASSERT_EQ(0, mem_new(E, &buf, EDU_BUFFER, MIB, 0, 0));
+	ASSERT_EQ(0, copybreak(0));
+	fill(buf.mem, buf.size, 1);
+	was = space(B);
+	ASSERT_EQ(0, edu_select(E, setting("NEIGHBOUR")));
+	ASSERT_EQ(0, map(E, &p, &buf, 100, 512 * KIB, EDU_BIDIRECTIONAL, 0));
+	ASSERT_EQ(0, edu_select(E, setting("EDU")));
+	is = space(B);
+	EXPECT_TRUE(walks_equal(&was, &is));
+	raw(E, EDU_RAW_UNMAP, p.addr, 512 * KIB, 0);
+	raw(E, EDU_RAW_SYNC_FOR_CPU, p.addr, 4096, 0);
+	EXPECT_EQ(self->s.invalid + 2, counter("fail_invalid"));
+	self->s.invalid += 2;
+	ASSERT_EQ(0, edu_select(E, setting("NEIGHBOUR")));
+	EXPECT_EQ(0, peek(E, p.addr, look, 512 * KIB));
+	EXPECT_EQ(0, memcmp(look, buf.mem + 100, 512 * KIB));
+	EXPECT_EQ(0, unmap(E, &p, 0));
+	EXPECT_TRUE(unreachable(B, p.addr, 512 * KIB));
+	ASSERT_EQ(0, edu_select(E, setting("EDU")));
+	free(was.extents);
+	free(is.extents);
+	EXPECT_EQ(0, mem_free(E, &buf));
+}
+
+#define DRIVER "/sys/bus/pci/drivers/dma-window-edu/"
+
+/* A hundred drivers later: each granule of 4 GiB leads where it led. */
+TEST_F_TIMEOUT(good_citizen, rebind_100_times, LIMIT)
+{
+	struct walk was, is;
+	struct mem buf;
+	struct map p;
+	int i;
+
+	was = walk(B, 0, 1ull << 32);
+	for (i = 0; i < 100; i++) {
+		ASSERT_EQ(0, write_text(DRIVER "unbind", setting("EDU")));
+		ASSERT_EQ(0, write_text(DRIVER "bind", setting("EDU")));
+		if (i % 10)
+			continue;
+		edu_limit(E, EDU_FORCE_MASK, (1ull << SPACE_BITS) - 1);
+		ASSERT_EQ(0, mem_new(E, &buf, EDU_BUFFER, 256 * KIB, 0, 0));
+		ASSERT_EQ(0, map(E, &p, &buf, 1000, 200 * KIB, EDU_TO_DEVICE, 0));
+		ASSERT_EQ(0, unmap(E, &p, 0));
+		ASSERT_EQ(0, mem_free(E, &buf));
+	}
+	is = walk(B, 0, 1ull << 32);
+	EXPECT_TRUE(walks_equal(&was, &is));
+	edu_limit(E, EDU_FORCE_MASK, (1ull << SPACE_BITS) - 1);
+	free(was.extents);
+	free(is.extents);
+}
+
+/* A mapping does not become something else because its driver goes. */
+TEST_F_TIMEOUT(confinement, mappings_outlive_the_driver, LIMIT)
+{
+	const u64 size = 64 * KIB;
+	struct layout l;
+	struct mem buf;
+	struct map p;
+
+	if (!access("/sys/kernel/debug/dma-api", F_OK))
+		SKIP(return, "CONFIG_DMA_API_DEBUG reports what this does");
+	ASSERT_EQ(0, mem_new(E, &buf, EDU_BUFFER, 128 * KIB, 0, 0));
+	ASSERT_EQ(0, copybreak(0));
+	fill(buf.mem, buf.size, 1);
+	ASSERT_EQ(0, map(E, &p, &buf, 100, size, EDU_BIDIRECTIONAL, 0));
+	l = layout_of(G, 0, buf.addr + 100, size);
+	ASSERT_EQ(0, write_text(DRIVER "unbind", setting("EDU")));
+	EXPECT_TRUE(placed(B, &l, p.addr, buf.addr + 100, size));
+	ASSERT_EQ(0, write_text(DRIVER "bind", setting("EDU")));
+	EXPECT_TRUE(placed(B, &l, p.addr, buf.addr + 100, size));
+	EXPECT_EQ(0, peek(E, p.addr, look, size));
+	EXPECT_EQ(0, memcmp(look, buf.mem + 100, size));
+	fill(look, size, 2);
+	EXPECT_EQ(0, poke(E, p.addr, look, size));
+	EXPECT_EQ(0, unmap(E, &p, 0));
+	EXPECT_EQ(0, memcmp(look, buf.mem + 100, size));
+	EXPECT_TRUE(unreachable(B, p.addr, size));
+	EXPECT_EQ(0, mem_free(E, &buf));
+}
+
+/* What a driver has forgotten to undo goes when the device is gone for good. */
+TEST_F_TIMEOUT(nothing_lost, device_gone_with_mappings, LIMIT)
+{
+	u64 used = counter("io_tlb_used"), live = counter("maps") - counter("unmaps");
+	struct edu_end leak = { .flags = EDU_LEAK };
+	struct map large, small;
+	struct mem buf, m;
+	char path[128];
+
+	if (!access("/sys/kernel/debug/dma-api", F_OK))
+		SKIP(return, "CONFIG_DMA_API_DEBUG reports what this does");
+	ASSERT_EQ(0, edu_select(E, setting("NEIGHBOUR")));
+	ASSERT_EQ(0, mem_new(E, &buf, EDU_BUFFER, MIB, 0, 0));
+	ASSERT_EQ(0, mem_new(E, &m, EDU_COHERENT, 8 * KIB, 0, 0));
+	ASSERT_EQ(0, map(E, &large, &buf, 100, 800 * KIB, EDU_FROM_DEVICE, 0));
+	ASSERT_EQ(0, map(E, &small, &buf, 900 * KIB, 100, EDU_FROM_DEVICE, 0));
+	fill(buf.mem, buf.size, 1);
+	munmap(m.mem, 8 * KIB);
+	leak.id = m.id;
+	ASSERT_EQ(0, ioctl(E->fd, EDU_END, &leak));
+	leak.id = large.id;
+	ASSERT_EQ(0, ioctl(E->fd, EDU_END, &leak));
+	leak.id = small.id;
+	ASSERT_EQ(0, ioctl(E->fd, EDU_END, &leak));
+	EXPECT_EQ(live + 2, counter("maps") - counter("unmaps"));
+	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/remove", setting("NEIGHBOUR"));
+	ASSERT_EQ(0, write_text(path, "1"));
+	/* Buffers hold the device, too; but this one is of no use any more. */
+	EXPECT_TRUE(has(buf.mem, 0, buf.size, 1));
+	EXPECT_EQ(0, mem_free(E, &buf));
+	ASSERT_EQ(0, edu_select(E, setting("EDU")));
+	EXPECT_EQ(live, counter("maps") - counter("unmaps"));
+	EXPECT_EQ(0, write_text("/sys/bus/pci/rescan", "1"));
+	EXPECT_EQ(used, counter("io_tlb_used"));
+	/* It is as good as new. */
+	ASSERT_EQ(0, edu_select(E, setting("NEIGHBOUR")));
+	ASSERT_EQ(0, mem_new(E, &buf, EDU_BUFFER, MIB, 0, 0));
+	ASSERT_EQ(0, map(E, &large, &buf, 100, 800 * KIB, EDU_TO_DEVICE, 0));
+	EXPECT_EQ(0, peek(E, large.addr, look, 800 * KIB));
+	EXPECT_EQ(0, memcmp(look, buf.mem + 100, 800 * KIB));
+	EXPECT_EQ(0, unmap(E, &large, 0));
+	EXPECT_EQ(0, mem_free(E, &buf));
+	ASSERT_EQ(0, edu_select(E, setting("EDU")));
+}
+
+/* Every address is there again: not one was lost to a hundred failed mappings. */
+TEST_F_TIMEOUT(good_citizen, addresses_come_back, LIMIT)
+{
+	u64 top = E->base + E->size + MIB - 1;
+	struct map many[32];
+	struct mem buf;
+	int round, n, first = 0;
+
+	ASSERT_EQ(0, mem_new(E, &buf, EDU_BUFFER, 256 * KIB, 0, 0));
+	ASSERT_EQ(0, copybreak(0));
+	edu_limit(E, EDU_FORCE_MASK, top);
+	for (round = 0; round < 100; round++) {
+		for (n = 0; n < 32; n++)
+			if (map(E, &many[n], &buf, 100, 200 * KIB, EDU_TO_DEVICE, EDU_NO_WARN))
+				break;
+		ASSERT_GT(n, 0);
+		ASSERT_LT(n, 32);
+		if (!round)
+			first = n;
+		ASSERT_EQ(first, n) {
+			TH_LOG("round %d", round);
+		}
+		while (n--)
+			ASSERT_EQ(0, unmap(E, &many[n], 0));
+	}
+	EXPECT_EQ(0, mem_free(E, &buf));
+}
+
+/* One call of each kind. */
+TEST_F(observed, counters)
+{
+	u64 before[COUNTERS], after[COUNTERS], in, out;
+	const u64 should[COUNTERS] = {
+		[BYTES_IN] = 100 + (G - 100) + 100, [BYTES_OUT] = (G - 100) + 100 + 50,
+		[GRANULES] = 31, [IOMMU_MAPS] = 3, [IOMMU_UNMAPS] = 1, [HEADS] = 1, [TAILS] = 1,
+	};
+	struct mem buf;
+	struct map p;
+	size_t i;
+
+	ASSERT_EQ(0, mem_new(E, &buf, EDU_BUFFER, MIB, 0, 0));
+	ASSERT_EQ(0, copybreak(4096));
+	device_counters(before);
+	in = counter("bytes_in");
+	out = counter("bytes_out");
+	ASSERT_EQ(0, map(E, &p, &buf, 0, 100, EDU_TO_DEVICE, 0));
+	ASSERT_EQ(0, unmap(E, &p, 0));
+	ASSERT_EQ(0, map(E, &p, &buf, 100, 32 * G, EDU_BIDIRECTIONAL, 0));
+	/* Of the 200 bytes, 50 are of the tail. */
+	ASSERT_EQ(0, sync_range(E, &p, 32 * G - 250, 200, EDU_BIDIRECTIONAL, true));
+	ASSERT_EQ(0, unmap(E, &p, 0));
+	device_counters(after);
+	for (i = 0; i < COUNTERS; i++)
+		EXPECT_EQ(should[i], after[i] - before[i]) {
+			TH_LOG("counter %zu", i);
+		}
+	EXPECT_EQ(should[BYTES_IN], counter("bytes_in") - in);
+	EXPECT_EQ(should[BYTES_OUT], counter("bytes_out") - out);
+	EXPECT_EQ(0, mem_free(E, &buf));
+}
+
+#define FAIL "/sys/kernel/debug/fail_function/"
+
+/* Let the @nth call of @function by this process fail, once. */
+static bool fail_call(const char *function, int nth, bool is_errno)
+{
+	char path[128];
+
+	if (write_text(FAIL "inject", function))
+		return wrong("%s cannot be made to fail", function);
+	snprintf(path, sizeof(path), FAIL "%s/retval", function);
+	if (is_errno && write_text(path, "0xfffffffffffffff4"))
+		return wrong("%s: %s", path, strerror(errno));
+	return !write_text(FAIL "verbose", "0") && !write_text(FAIL "task-filter", "Y") &&
+	       !write_text(FAIL "interval", "1") && !write_text(FAIL "probability", "100") &&
+	       !write_number(FAIL "space", nth) && !write_text(FAIL "times", "1") &&
+	       !write_text("/proc/self/make-it-fail", "1");
+}
+
+/* Was there such a call? Back to normal, in any case. */
+static bool failed_call(void)
+{
+	bool used = number(FAIL "times") == 0;
+
+	write_text("/proc/self/make-it-fail", "0");
+	write_text(FAIL "times", "0");
+	write_text(FAIL "inject", "");
+	return used;
+}
+
+/* Failure at every step is as if nothing had been asked for. */
+TEST_F_TIMEOUT(nothing_lost, failure_at_every_step, LIMIT)
+{
+	static const struct {
+		const char *function;
+		int calls, list_calls;
+		bool is_errno;
+	} steps[] = {
+		{ "dma_window_large_record", 1, 2, false },
+		{ "dma_window_large_chunk", 2, 2, false },
+		{ "dma_window_large_iova", 1, 2, false },
+		{ "dma_window_large_map", 3, 4, true },
+	};
+	struct edu_seg segs[3] = {};
+	struct edu_map_sg sg = { .segs = (uintptr_t)segs, .nents = 3, .attrs = EDU_NO_WARN };
+	struct walk was, is;
+	u64 used, live, out;
+	struct mem buf;
+	struct map p;
+	int nth, max;
+	u32 i, dir;
+	int as_list;
+
+	if (access(FAIL "inject", F_OK))
+		SKIP(return, "no CONFIG_FAIL_FUNCTION");
+	ASSERT_EQ(0, mem_new(E, &buf, EDU_BUFFER, MIB, 0, 0));
+	ASSERT_EQ(0, copybreak(4096));
+	used = counter("io_tlb_used");
+	live = counter("maps") - counter("unmaps");
+	was = space(B);
+	for (i = 0; i < 4; i++) {
+		for (as_list = 0; as_list < 2; as_list++) {
+			max = as_list ? steps[i].list_calls : steps[i].calls;
+			for (nth = 1; nth <= max; nth++) {
+				dir = nth % 3;
+				fill(buf.mem, buf.size, 1);
+				out = counter("bytes_out");
+				segs[0] = (struct edu_seg){ buf.id, 512, 512, 0, 0 };
+				segs[1] = (struct edu_seg){ buf.id, 64 * KIB, 128 * KIB, 0, 0 };
+				segs[2] = (struct edu_seg){
+					buf.id, 64 * KIB, 256 * KIB + 100, 0, 0,
+				};
+				sg.dir = dir;
+				ASSERT_TRUE(fail_call(steps[i].function, nth, steps[i].is_errno));
+				EXPECT_NE(0, as_list ? ioctl(E->fd, EDU_MAP_SG, &sg) :
+					  map(E, &p, &buf, 100, 128 * KIB, dir, EDU_NO_WARN));
+				EXPECT_TRUE(failed_call());
+				EXPECT_EQ(used, counter("io_tlb_used"));
+				EXPECT_EQ(live, counter("maps") - counter("unmaps"));
+				EXPECT_EQ(out, counter("bytes_out"));
+				EXPECT_TRUE(has(buf.mem, 0, buf.size, 1));
+				is = space(B);
+				EXPECT_TRUE(walks_equal(&was, &is)) {
+					TH_LOG("%s, call %d, %s", steps[i].function, nth,
+					       as_list ? "list" : "page");
+				}
+				free(is.extents);
+				/* And at once again. */
+				if (as_list) {
+					ASSERT_EQ(0, ioctl(E->fd, EDU_MAP_SG, &sg));
+					ASSERT_EQ(0, edu_end(E, sg.id, 0));
+				} else {
+					ASSERT_EQ(0, map(E, &p, &buf, 100, 128 * KIB, dir, 0));
+					ASSERT_EQ(0, unmap(E, &p, 0));
+				}
+			}
+		}
+	}
+	free(was.extents);
+	EXPECT_EQ(0, mem_free(E, &buf));
+}
+
+/* Each allocation of a call, the first, the second, ..., until none is left. */
+TEST_F_TIMEOUT(nothing_lost, failure_of_every_allocation, LIMIT)
+{
+	struct walk was, is;
+	u64 used, live, at;
+	struct mem buf;
+	char text[16];
+	struct map p;
+	int nth, fd, ret;
+	ssize_t n;
+
+	fd = open("/proc/thread-self/fail-nth", O_RDWR | O_CLOEXEC);
+	if (fd < 0)
+		SKIP(return, "no CONFIG_FAULT_INJECTION");
+	write_text("/sys/kernel/debug/failslab/verbose", "0");
+	write_text("/sys/kernel/debug/fail_page_alloc/verbose", "0");
+	write_text("/sys/kernel/debug/fail_page_alloc/min-order", "0");
+	ASSERT_EQ(0, mem_new(E, &buf, EDU_BUFFER, 4 * MIB, 0, 0));
+	ASSERT_EQ(0, copybreak(4096));
+	used = counter("io_tlb_used");
+	live = counter("maps") - counter("unmaps");
+	was = space(B);
+	for (nth = 1; nth < 100; nth++) {
+		/* New addresses, so that page tables are needed, too. */
+		edu_limit(E, EDU_FORCE_MASK, (1ull << SPACE_BITS) - 1 - nth * 2 * MIB);
+		at = nth * 4096 + 100;
+		snprintf(text, sizeof(text), "%d", nth);
+		ASSERT_LT(0, pwrite(fd, text, strlen(text), 0));
+		ret = map(E, &p, &buf, at, 3 * MIB, EDU_TO_DEVICE, EDU_NO_WARN);
+		n = pread(fd, text, sizeof(text) - 1, 0);
+		ASSERT_LT(0, n);
+		text[n] = '\0';
+		ASSERT_EQ(1, pwrite(fd, "0", 1, 0));
+		if (!ret) {
+			ASSERT_EQ(0, unmap(E, &p, 0));
+			/* Not used up: there are no more to fail. */
+			if (atoi(text))
+				break;
+			continue;
+		}
+		EXPECT_EQ(used, counter("io_tlb_used"));
+		EXPECT_EQ(live, counter("maps") - counter("unmaps"));
+		is = space(B);
+		EXPECT_TRUE(walks_equal(&was, &is)) {
+			TH_LOG("allocation %d", nth);
+		}
+		free(is.extents);
+	}
+	EXPECT_LT(nth, 100);
+	EXPECT_GT(nth, 2);
+	close(fd);
+	free(was.extents);
+	EXPECT_EQ(0, mem_free(E, &buf));
+}
+
+TEST_HARNESS_MAIN
