@@ -19,6 +19,7 @@
 
 struct device;
 struct device_node;
+struct iommu_domain;
 struct virtio_device;
 
 /*
@@ -44,6 +45,52 @@ struct dma_window_vq {
 	bool len_aware;
 	u32 left;
 };
+
+#ifdef CONFIG_DMA_WINDOW_IOMMU
+
+DECLARE_STATIC_KEY_FALSE(dma_window_key);
+
+void __dma_window_iommu_setup(struct device *dev);
+void __dma_window_domain_gone(struct iommu_domain *domain);
+
+/**
+ * dma_window_iommu_setup() - an IOMMU has been set up for a device
+ * @dev: the device
+ *
+ * To be called behind whatever makes dma-iommu serve the device, which a device
+ * with a window, or one that was refused, must not be.
+ *
+ * Context: may sleep. The mutex of the device's IOMMU group is held.
+ */
+static inline void dma_window_iommu_setup(struct device *dev)
+{
+	if (static_branch_unlikely(&dma_window_key))
+		__dma_window_iommu_setup(dev);
+}
+
+/**
+ * dma_window_domain_gone() - a domain is about to be freed
+ * @domain: the domain; nothing in it is needed any more
+ *
+ * Context: may sleep. The mutex of the domain's IOMMU group may be held.
+ */
+static inline void dma_window_domain_gone(struct iommu_domain *domain)
+{
+	if (static_branch_unlikely(&dma_window_key))
+		__dma_window_domain_gone(domain);
+}
+
+#else /* !CONFIG_DMA_WINDOW_IOMMU */
+
+static inline void dma_window_iommu_setup(struct device *dev)
+{
+}
+
+static inline void dma_window_domain_gone(struct iommu_domain *domain)
+{
+}
+
+#endif /* CONFIG_DMA_WINDOW_IOMMU */
 
 #ifdef CONFIG_DMA_WINDOW
 

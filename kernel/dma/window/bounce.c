@@ -110,9 +110,19 @@ static void report_unreachable(struct dma_window_client *client, u64 mask)
 			 client->dev->bus_dma_limit);
 }
 
-/* Once per device: it is a bug of its driver, and would not get clearer. */
-static void report_invalid(struct dma_window_client *client, const char *what,
-			   dma_addr_t addr)
+/**
+ * dma_window_invalid() - count a call with an address that is not mapped
+ * @client: the device and its window
+ * @what: what was called
+ * @addr: the address
+ *
+ * It is logged once per device: it is a bug of its driver, and would not get
+ * clearer.
+ *
+ * Context: any.
+ */
+void dma_window_invalid(struct dma_window_client *client, const char *what,
+			dma_addr_t addr)
 {
 	dma_window_fail(client, &client->win->pool.cpu->stats.fail_invalid,
 			"invalid", 0);
@@ -462,7 +472,7 @@ void dma_window_bounce_unmap(struct device *dev, dma_addr_t addr,
 	}
 	map = mapping_of(client, addr);
 	if (unlikely(!map || map->coherent || !mapping_claim(map, addr))) {
-		report_invalid(client, "unmap", addr);
+		dma_window_invalid(client, "unmap", addr);
 		local_irq_restore(flags);
 		return;
 	}
@@ -514,12 +524,12 @@ void dma_window_bounce_sync(struct dma_window_client *client, dma_addr_t addr,
 	rcu_read_lock();
 	map = mapping_of(client, addr);
 	if (!map) {
-		report_invalid(client, "sync", addr);
+		dma_window_invalid(client, "sync", addr);
 		goto out;
 	}
 	from = addr - client->bus_base - map->offset;
 	if (from > map->size || size > map->size - from) {
-		report_invalid(client, "sync beyond the end", addr);
+		dma_window_invalid(client, "sync beyond the end", addr);
 		goto out;
 	}
 	if (map->coherent)
@@ -537,6 +547,61 @@ void dma_window_bounce_sync(struct dma_window_client *client, dma_addr_t addr,
 	trace_dma_window_sync(client->dev, addr, size, dir, for_cpu, copied);
 out:
 	rcu_read_unlock();
+}
+
+/**
+ * dma_window_chunk_get() - take memory of the window that has no address in it
+ * @client: the device and its window
+ * @size: bytes, a power of two of at least a slot; the chunk is naturally
+ *	aligned in memory
+ * @quiet: do not log that there is none
+ *
+ * For what is mapped by an IOMMU elsewhere. Where the device's mask ends does
+ * not matter then.
+ *
+ * Context: any. Takes pool->lock if this CPU keeps no run that is good for it.
+ *
+ * Return: its record, or NULL.
+ */
+struct dma_window_mapping *
+dma_window_chunk_get(struct dma_window_client *client, size_t size, bool quiet)
+{
+	struct dma_window_pool *pool = &client->win->pool;
+	unsigned int nslots = size >> DMA_WINDOW_SLOT_SHIFT;
+	struct dma_window_req req = { .nslots = nslots, .align = nslots };
+	unsigned int class = ilog2(nslots);
+	struct dma_window_mapping *map;
+	unsigned long flags;
+
+	local_irq_save(flags);
+	map = dma_window_pool_pop(pool, this_cpu_ptr(pool->cpu), class);
+	local_irq_restore(flags);
+	if (!map)
+		map = mapping_new(client, &req, class, U64_MAX, size, GFP_ATOMIC,
+				  quiet);
+	return map;
+}
+
+/**
+ * dma_window_chunk_put() - undo dma_window_chunk_get()
+ * @win: the window
+ * @chunk: what it returned
+ *
+ * Context: any. Takes pool->lock if this CPU does not keep the run.
+ */
+void dma_window_chunk_put(struct dma_window *win,
+			  struct dma_window_mapping *chunk)
+{
+	unsigned long flags;
+	bool kept;
+
+	local_irq_save(flags);
+	kept = chunk->class != DMA_WINDOW_NO_CLASS &&
+	       dma_window_pool_push(&win->pool, this_cpu_ptr(win->pool.cpu),
+				    chunk);
+	local_irq_restore(flags);
+	if (!kept)
+		dma_window_pool_free(&win->pool, chunk);
 }
 
 /**
@@ -646,7 +711,7 @@ bool dma_window_coherent_free(struct dma_window_client *client, size_t size,
 		trace_dma_window_free(client->dev, addr, map->size);
 		dma_window_pool_free(&client->win->pool, map);
 	} else {
-		report_invalid(client, "free", addr);
+		dma_window_invalid(client, "free", addr);
 	}
 	rcu_read_unlock();
 

@@ -88,7 +88,7 @@ void dma_window_client_names(struct dma_window *win,
 
 bool __dma_window_attached(const struct device *dev)
 {
-	return dev && (dev->dma_ops == &dma_window_ops ||
+	return dev && (dma_window_serves(dev) ||
 		       dev->dma_ops == &dma_window_deny_ops);
 }
 
@@ -111,7 +111,7 @@ unsigned int __dma_window_max_sectors(struct device *dev, unsigned int limit)
 {
 	struct dma_window_client *client;
 
-	if (dev->dma_ops != &dma_window_ops)
+	if (!dma_window_serves(dev))
 		return limit;
 	client = dma_window_client_of(dev);
 	if (!client)
@@ -131,13 +131,76 @@ static void bypass_dma_iommu(struct device *dev, bool bypass)
 #endif
 }
 
+/* ---- What userspace may set, for devices behind an IOMMU ---- */
+
+static ssize_t copybreak_show(struct device *dev, struct device_attribute *attr,
+			      char *buf)
+{
+	struct dma_window_client *client = dma_window_client_of(dev);
+
+	if (!client)
+		return -ENODEV;
+	return sysfs_emit(buf, "%u\n", READ_ONCE(client->copybreak));
+}
+
+static ssize_t copybreak_store(struct device *dev,
+			       struct device_attribute *attr,
+			       const char *buf, size_t count)
+{
+	struct dma_window_client *client = dma_window_client_of(dev);
+	u32 size;
+	int ret;
+
+	if (!client)
+		return -ENODEV;
+	ret = kstrtou32(buf, 0, &size);
+	if (ret)
+		return ret;
+	WRITE_ONCE(client->copybreak, size);
+	return count;
+}
+static DEVICE_ATTR_RW(copybreak);
+
+static struct attribute *client_attrs[] = {
+	&dev_attr_copybreak.attr,
+	NULL
+};
+
+/* /sys/.../<device>/dma_window/ */
+static const struct attribute_group client_group = {
+	.name	= "dma_window",
+	.attrs	= client_attrs,
+};
+
 /* Readers, and whoever undoes a last mapping, are under the RCU read lock. */
+static void client_free(struct rcu_head *rcu)
+{
+	struct dma_window_client *client;
+
+	client = container_of(rcu, struct dma_window_client, rcu);
+	free_percpu(client->stats);
+	kfree(client);
+}
+
 static void client_drop(struct dma_window_client *client)
 {
 	lockdep_assert_held(&dma_window_mutex);
 
 	hlist_del_rcu(&client->node);
-	kfree_rcu(client, rcu);
+	if (client->iommu) {
+		dma_window_debugfs_remove_client(client);
+		/* A device that is gone has no directory any more. */
+		if (device_is_registered(client->dev))
+			device_remove_group(client->dev, &client_group);
+		dma_window_iommu_put(client->iommu);
+	}
+	call_rcu(&client->rcu, client_free);
+}
+
+/* What a device is left with, wherever it is. */
+static unsigned int client_live(struct dma_window_client *client)
+{
+	return dma_window_bounce_live(client) + dma_window_iommu_live(client);
 }
 
 static void deny(struct device *dev)
@@ -190,7 +253,7 @@ bool dma_window_of_begin(struct device *dev, struct device_node *np,
 		/* It had a region, and the property is gone. */
 		struct dma_window_client *client = dma_window_client_of(dev);
 
-		if (client && dma_window_bounce_live(client)) {
+		if (client && client_live(client)) {
 			/* attach will refuse: see there */
 			deny(dev);
 			return true;
@@ -360,16 +423,12 @@ static struct dma_window *window_get(struct device *dev,
 }
 
 /* Why the device itself, whatever its region, cannot have a window. */
-static int check_device(struct device *dev, const struct dma_window_ref *ref)
+static int check_device(struct device *dev, const struct dma_window_ref *ref,
+			bool *iommu)
 {
 	if (dev->dma_ops && !__dma_window_attached(dev)) {
 		dma_window_err(dev, ref, "the device has other DMA operations already");
 		return -EBUSY;
-	}
-	/* With a fwspec but no domain, an IOMMU may still take it over. */
-	if (iommu_get_domain_for_dev(dev) || dev_iommu_fwspec_get(dev)) {
-		dma_window_err(dev, ref, "the device is behind an IOMMU, which windows do not support yet");
-		return -EOPNOTSUPP;
 	}
 	if (!dev_is_dma_coherent(dev)) {
 		dma_window_err(dev, ref, "the device is not dma-coherent, which windows do not support");
@@ -381,7 +440,7 @@ static int check_device(struct device *dev, const struct dma_window_ref *ref)
 		return -EBUSY;
 	}
 #endif
-	return 0;
+	return dma_window_iommu_check(dev, ref, iommu);
 }
 
 /* The window's bus address for @dev, if it is contiguous on the bus. */
@@ -406,31 +465,31 @@ static int bus_base(struct device *dev, const struct dma_window_ref *ref,
 }
 
 static int client_attach(struct device *dev, const struct dma_window_ref *ref,
-			 struct dma_window *win)
+			 struct dma_window *win, bool iommu)
 {
 	struct dma_window_client *client = dma_window_client_of(dev);
 	dma_addr_t base;
-	bool natural;
+	bool same;
 	int ret;
 
 	lockdep_assert_held(&dma_window_mutex);
 
-	ret = bus_base(dev, ref, win, &base);
-	if (ret)
-		return ret;
-
-	natural = IS_ALIGNED(base - win->base, DMA_WINDOW_MAX_CLASS_SIZE) &&
-		  (!dev->bus_dma_limit ||
-		   dev->bus_dma_limit >= base + win->size - 1);
-
-	if (client && client->win == win && client->bus_base == base) {
-		/* The bus's limit was worked out anew, too. */
-		client->natural = natural;
-		return 0;
+	same = client && client->win == win && !client->iommu == !iommu &&
+	       dma_window_iommu_is(dev, client->iommu);
+	if (iommu) {
+		if (same)
+			base = client->bus_base;
+	} else {
+		ret = bus_base(dev, ref, win, &base);
+		if (ret)
+			return ret;
+		same = same && client->bus_base == base;
 	}
+	if (same)
+		goto natural;
 
 	if (client) {
-		unsigned int live = dma_window_bounce_live(client);
+		unsigned int live = client_live(client);
 
 		if (live) {
 			dma_window_err(dev, ref, "the device still has %u mappings in %s",
@@ -443,16 +502,41 @@ static int client_attach(struct device *dev, const struct dma_window_ref *ref,
 	client = kzalloc(sizeof(*client), GFP_KERNEL);
 	if (!client)
 		return -ENOMEM;
+	if (iommu) {
+		client->stats = alloc_percpu(struct dma_window_device_stats);
+		if (!client->stats) {
+			kfree(client);
+			return -ENOMEM;
+		}
+		client->iommu = dma_window_iommu_get(dev, ref, win, &base);
+		if (IS_ERR(client->iommu)) {
+			ret = PTR_ERR(client->iommu);
+			free_percpu(client->stats);
+			kfree(client);
+			return ret;
+		}
+		client->copybreak = DMA_WINDOW_COPYBREAK;
+	}
 	client->dev = dev;
 	client->win = win;
 	client->prop = ref->prop;
 	client->bus_base = base;
 	client->bus_last = base + win->size - 1;
-	client->natural = natural;
 	ratelimit_state_init(&client->ratelimit, DEFAULT_RATELIMIT_INTERVAL,
 			     DEFAULT_RATELIMIT_BURST);
+	if (iommu) {
+		dma_window_debugfs_add_client(client);
+		if (device_is_registered(dev) &&
+		    device_add_group(dev, &client_group))
+			dev_warn(dev, "no dma_window directory in sysfs\n");
+	}
 	hlist_add_head_rcu(&client->node,
 			   &dma_window_clients[hash_ptr(dev, DMA_WINDOW_CLIENTS_BITS)]);
+natural:
+	/* The bus's limit was worked out anew, too. */
+	client->natural = IS_ALIGNED(base - win->base, DMA_WINDOW_MAX_CLASS_SIZE) &&
+			  (!dev->bus_dma_limit ||
+			   dev->bus_dma_limit >= base + win->size - 1);
 	return 0;
 }
 
@@ -466,15 +550,18 @@ static int client_attach(struct device *dev, const struct dma_window_ref *ref,
  *
  * Return: 0 if the device has its window, or names no region. Otherwise an
  * error, with which its probe must fail, and the device can do no DMA:
- * -EINVAL, -ENODEV, -ENOSPC or -EBUSY from dma_window_region_check(); -EBUSY
- * if the device has DMA operations, coherent memory or mappings of its own;
- * -EOPNOTSUPP if it is behind an IOMMU or not coherent; -ENXIO if it cannot
- * reach the region; -EFBIG, -ENOMEM. The reason was logged.
+ * -EINVAL, -ENODEV, -ENOSPC or -EBUSY from dma_window_region_check();
+ * -EOPNOTSUPP, -ENODEV or -EBUSY from dma_window_iommu_check(); -EBUSY if the
+ * device has DMA operations, coherent memory or mappings of its own;
+ * -EOPNOTSUPP if it is not coherent; -ENXIO if it cannot reach the region;
+ * -EFBIG, -ENOMEM. The reason was logged.
  */
 int dma_window_of_attach(struct device *dev, struct device_node *np)
 {
 	struct dma_window_ref ref = {};
 	struct dma_window *win;
+	const char *other;
+	bool iommu;
 	int ret;
 
 	switch (dma_window_ref_find(dev, np, &ref)) {
@@ -491,17 +578,28 @@ int dma_window_of_attach(struct device *dev, struct device_node *np)
 			dev_err(dev, "names no restricted-dma-region any more, but still has mappings in one\n");
 			return -EBUSY;
 		}
+		if (!static_branch_unlikely(&dma_window_key))
+			return 0;
+		/* It would map for both of them. */
+		other = dma_window_iommu_differs(dev, NULL);
+		if (other) {
+			deny(dev);
+			dev_err(dev, "shares its IOMMU group with %s, which names a restricted-dma-region\n",
+				other);
+			return -EBUSY;
+		}
 		return 0;
 	}
 
+	/* It takes the mutex of the IOMMU's group: before ours. */
+	ret = check_device(dev, &ref, &iommu);
 	mutex_lock(&dma_window_mutex);
-	ret = check_device(dev, &ref);
 	if (!ret) {
 		win = window_get(dev, &ref);
 		ret = PTR_ERR_OR_ZERO(win);
 	}
 	if (!ret)
-		ret = client_attach(dev, &ref, win);
+		ret = client_attach(dev, &ref, win, iommu);
 	if (ret == -ENOMEM)
 		dma_window_err(dev, &ref, "no memory for its records");
 	if (!ret && booted && !win->announced)
@@ -513,7 +611,7 @@ int dma_window_of_attach(struct device *dev, struct device_node *np)
 		trace_dma_window_refuse(dev, ret);
 	} else {
 		dma_reset_need_sync(dev);
-		set_dma_ops(dev, &dma_window_ops);
+		set_dma_ops(dev, iommu ? &dma_window_iommu_ops : &dma_window_ops);
 		dev_info(dev, "all DMA goes through %s\n", win->name);
 		trace_dma_window_attach(dev, win->name, win->base, win->size);
 	}
@@ -530,7 +628,8 @@ void __dma_window_release(struct device *dev)
 	if (!client)
 		return;
 
-	left = dma_window_bounce_reclaim(client);
+	left = dma_window_iommu_reclaim(client);
+	left += dma_window_bounce_reclaim(client);
 	if (left)
 		dev_err(dev, "gone with %u mappings left in %s: freed\n",
 			left, client->win->name);

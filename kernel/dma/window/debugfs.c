@@ -4,7 +4,8 @@
  *
  * The io_tlb_* files are those that a swiotlb pool has there, in the same unit
  * of 2 KiB slots, so that what reads them for swiotlb reads them here. The
- * others are bytes or plain counts, one decimal number a file.
+ * others are bytes or plain counts, one decimal number a file. A device behind
+ * an IOMMU has counters of its own in a directory of its name.
  */
 
 #include <linux/debugfs.h>
@@ -133,7 +134,50 @@ STAT_FILE(bytes_out);
 STAT_FILE(fail_full);
 STAT_FILE(fail_mask);
 STAT_FILE(fail_nomem);
+STAT_FILE(fail_iommu);
 STAT_FILE(fail_invalid);
+
+static u64 device_stat_sum(struct dma_window_client *client, size_t offset)
+{
+	u64 sum = 0;
+	int cpu;
+
+	for_each_possible_cpu(cpu)
+		sum += READ_ONCE(*(u64 *)((void *)per_cpu_ptr(client->stats, cpu) +
+					  offset));
+	return sum;
+}
+
+#define DEVICE_STAT_FILE(counter)					\
+static int device_##counter##_get(void *data, u64 *val)		\
+{									\
+	*val = device_stat_sum(data, offsetof(struct dma_window_device_stats, \
+					      counter));		\
+	return 0;							\
+}									\
+DEFINE_DEBUGFS_ATTRIBUTE(device_##counter##_fops, device_##counter##_get, NULL, \
+			 "%llu\n")
+
+DEVICE_STAT_FILE(bytes_in);
+DEVICE_STAT_FILE(bytes_out);
+DEVICE_STAT_FILE(granules);
+DEVICE_STAT_FILE(heads);
+DEVICE_STAT_FILE(tails);
+DEVICE_STAT_FILE(iommu_maps);
+DEVICE_STAT_FILE(iommu_unmaps);
+
+static const struct {
+	const char			*name;
+	const struct file_operations	*fops;
+} device_files[] = {
+	{ "bytes_in",	  &device_bytes_in_fops },
+	{ "bytes_out",	  &device_bytes_out_fops },
+	{ "granules",	  &device_granules_fops },
+	{ "heads",	  &device_heads_fops },
+	{ "tails",	  &device_tails_fops },
+	{ "iommu_maps",	  &device_iommu_maps_fops },
+	{ "iommu_unmaps", &device_iommu_unmaps_fops },
+};
 
 static const struct {
 	const char			*name;
@@ -157,8 +201,44 @@ static const struct {
 	{ "fail_full",		 0400, &fail_full_fops },
 	{ "fail_mask",		 0400, &fail_mask_fops },
 	{ "fail_nomem",		 0400, &fail_nomem_fops },
+	{ "fail_iommu",		 0400, &fail_iommu_fops },
 	{ "fail_invalid",	 0400, &fail_invalid_fops },
 };
+
+/**
+ * dma_window_debugfs_add_client() - make the files of a device behind an IOMMU
+ * @client: the device and its window
+ *
+ * Does nothing before the window has its directory, which adds what there is.
+ *
+ * Context: may sleep. Called with dma_window_mutex held.
+ */
+void dma_window_debugfs_add_client(struct dma_window_client *client)
+{
+	int i;
+
+	lockdep_assert_held(&dma_window_mutex);
+
+	if (IS_ERR_OR_NULL(client->win->dir))
+		return;
+	client->dir = debugfs_create_dir(dev_name(client->dev),
+					 client->win->dir);
+	for (i = 0; i < ARRAY_SIZE(device_files); i++)
+		debugfs_create_file(device_files[i].name, 0400, client->dir,
+				    client, device_files[i].fops);
+}
+
+/**
+ * dma_window_debugfs_remove_client() - undo dma_window_debugfs_add_client()
+ * @client: the device and its window
+ *
+ * Context: may sleep. Called with dma_window_mutex held, which no reader of
+ * these files takes.
+ */
+void dma_window_debugfs_remove_client(struct dma_window_client *client)
+{
+	debugfs_remove_recursive(client->dir);
+}
 
 /**
  * dma_window_debugfs_add() - make a window's files
@@ -170,17 +250,21 @@ static const struct {
  */
 void dma_window_debugfs_add(struct dma_window *win)
 {
-	struct dentry *dir;
+	struct dma_window_client *client;
 	int i;
 
 	lockdep_assert_held(&dma_window_mutex);
 
 	if (IS_ERR_OR_NULL(root))
 		return;
-	dir = debugfs_create_dir(win->name, root);
+	win->dir = debugfs_create_dir(win->name, root);
 	for (i = 0; i < ARRAY_SIZE(files); i++)
-		debugfs_create_file(files[i].name, files[i].mode, dir, win,
+		debugfs_create_file(files[i].name, files[i].mode, win->dir, win,
 				    files[i].fops);
+	for (i = 0; i < ARRAY_SIZE(dma_window_clients); i++)
+		hlist_for_each_entry(client, &dma_window_clients[i], node)
+			if (client->win == win && client->iommu)
+				dma_window_debugfs_add_client(client);
 }
 
 /* After swiotlb has made its directory, in a late_initcall. */

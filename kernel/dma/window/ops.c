@@ -2,10 +2,11 @@
 /*
  * Restricted DMA windows: the operations of the DMA API.
  *
- * Two sets. A device with a window has dma_window_ops. A device that was
- * refused has dma_window_deny_ops: it can map and allocate nothing, but what it
- * had mapped before (its region may have been good at an earlier probe) can
- * still be synced and undone.
+ * Three sets. A device with a window has dma_window_ops, or behind an IOMMU
+ * dma_window_iommu_ops, which bounce or map. A device that was refused has
+ * dma_window_deny_ops: it can map and allocate nothing, but what it had mapped
+ * before (its region may have been good at an earlier probe) can still be
+ * synced and undone.
  *
  * A device that has these operations but no client, because somebody copied
  * the operations of another device, is refused too.
@@ -16,8 +17,22 @@
 
 #include "window.h"
 
-/* Peer memory is not ours to copy, and may have side effects. */
-static bool can_bounce(struct device *dev, struct page *page)
+/* Does not include what it needs. */
+#include <linux/iommu-dma.h>
+
+/**
+ * dma_window_can_map() - may a page be mapped for a device with a window?
+ * @dev: the device
+ * @page: the page
+ *
+ * Peer memory may not: it is not ours to copy, may have side effects, and
+ * behind an IOMMU it would be reachable besides the window.
+ *
+ * Context: any.
+ *
+ * Return: true if it may.
+ */
+bool dma_window_can_map(struct device *dev, struct page *page)
 {
 	struct dma_window_client *client;
 
@@ -30,7 +45,7 @@ static bool can_bounce(struct device *dev, struct page *page)
 	dma_window_fail(client, &client->win->pool.cpu->stats.fail_invalid,
 			"invalid", 0);
 	if (__ratelimit(&client->ratelimit))
-		dev_warn(dev, "%s: peer-to-peer memory cannot be bounced\n",
+		dev_warn(dev, "%s: peer-to-peer memory cannot be mapped\n",
 			 client->win->name);
 	return false;
 }
@@ -40,7 +55,7 @@ static dma_addr_t window_map_page(struct device *dev, struct page *page,
 				  enum dma_data_direction dir,
 				  unsigned long attrs)
 {
-	if (!can_bounce(dev, page))
+	if (!dma_window_can_map(dev, page))
 		return DMA_MAPPING_ERROR;
 
 	return dma_window_bounce_map(dev, page_to_phys(page) + offset, size,
@@ -75,7 +90,7 @@ static int window_map_sg(struct device *dev, struct scatterlist *sgl, int nents,
 		return ret;
 
 	for_each_sg(sgl, sg, nents, i) {
-		if (!can_bounce(dev, sg_page(sg))) {
+		if (!dma_window_can_map(dev, sg_page(sg))) {
 			ret = -EREMOTEIO;
 			goto unmap;
 		}
@@ -261,6 +276,109 @@ const struct dma_map_ops dma_window_ops = {
 	.max_mapping_size	= window_max_mapping_size,
 };
 
+#ifdef CONFIG_DMA_WINDOW_IOMMU
+static dma_addr_t iommu_map_page(struct device *dev, struct page *page,
+				 unsigned long offset, size_t size,
+				 enum dma_data_direction dir,
+				 unsigned long attrs)
+{
+	if (!dma_window_can_map(dev, page))
+		return DMA_MAPPING_ERROR;
+
+	return dma_window_iommu_map(dev, page_to_phys(page) + offset, size,
+				    dir, attrs);
+}
+
+static void iommu_sync_for_cpu(struct device *dev, dma_addr_t addr,
+			       size_t size, enum dma_data_direction dir)
+{
+	dma_window_iommu_sync(dev, addr, size, dir, true);
+}
+
+static void iommu_sync_for_device(struct device *dev, dma_addr_t addr,
+				  size_t size, enum dma_data_direction dir)
+{
+	dma_window_iommu_sync(dev, addr, size, dir, false);
+}
+
+static void iommu_sync_sg_for_cpu(struct device *dev, struct scatterlist *sgl,
+				  int nents, enum dma_data_direction dir)
+{
+	struct scatterlist *sg;
+	int i;
+
+	/* Fewer than there were, if some were merged. */
+	for_each_sg(sgl, sg, nents, i) {
+		if (!sg_dma_len(sg))
+			break;
+		iommu_sync_for_cpu(dev, sg_dma_address(sg), sg_dma_len(sg), dir);
+	}
+}
+
+static void iommu_sync_sg_for_device(struct device *dev,
+				     struct scatterlist *sgl, int nents,
+				     enum dma_data_direction dir)
+{
+	struct scatterlist *sg;
+	int i;
+
+	for_each_sg(sgl, sg, nents, i) {
+		if (!sg_dma_len(sg))
+			break;
+		iommu_sync_for_device(dev, sg_dma_address(sg), sg_dma_len(sg),
+				      dir);
+	}
+}
+
+/* As dma-iommu has it: a driver that asks takes 32 bits then. */
+static u64 iommu_required_mask(struct device *dev)
+{
+	return max(window_required_mask(dev), DMA_BIT_MASK(32));
+}
+
+static size_t iommu_max_mapping_size(struct device *dev)
+{
+	return dma_window_client_of(dev) ? DMA_WINDOW_MAX_LARGE : 0;
+}
+
+/* Coherent memory is the window's; so is what is small. */
+const struct dma_map_ops dma_window_iommu_ops = {
+	.alloc			= window_alloc,
+	.free			= window_free,
+	.alloc_pages_op		= window_alloc_pages,
+	.free_pages		= window_free_pages,
+	.mmap			= window_mmap,
+	.get_sgtable		= window_get_sgtable,
+	.map_page		= iommu_map_page,
+	.unmap_page		= dma_window_iommu_unmap,
+	.map_sg			= dma_window_iommu_map_sg,
+	.unmap_sg		= dma_window_iommu_unmap_sg,
+	.sync_single_for_cpu	= iommu_sync_for_cpu,
+	.sync_single_for_device	= iommu_sync_for_device,
+	.sync_sg_for_cpu	= iommu_sync_sg_for_cpu,
+	.sync_sg_for_device	= iommu_sync_sg_for_device,
+	.dma_supported		= window_supported,
+	.get_required_mask	= iommu_required_mask,
+	.max_mapping_size	= iommu_max_mapping_size,
+	.opt_mapping_size	= iommu_dma_opt_mapping_size,
+};
+
+static bool behind_iommu(struct device *dev)
+{
+	struct dma_window_client *client = dma_window_client_of(dev);
+
+	return client && client->iommu;
+}
+#else
+/* No device with a window is behind one. */
+const struct dma_map_ops dma_window_iommu_ops = {};
+
+static bool behind_iommu(struct device *dev)
+{
+	return false;
+}
+#endif
+
 static dma_addr_t deny_map_page(struct device *dev, struct page *page,
 				unsigned long offset, size_t size,
 				enum dma_data_direction dir,
@@ -285,18 +403,74 @@ static size_t deny_max_mapping_size(struct device *dev)
 	return 0;
 }
 
+/* What was mapped before is undone by whoever did it. */
+static void deny_unmap_page(struct device *dev, dma_addr_t addr, size_t size,
+			    enum dma_data_direction dir, unsigned long attrs)
+{
+	if (behind_iommu(dev))
+		dma_window_iommu_ops.unmap_page(dev, addr, size, dir, attrs);
+	else
+		window_unmap_page(dev, addr, size, dir, attrs);
+}
+
+static void deny_unmap_sg(struct device *dev, struct scatterlist *sgl,
+			  int nents, enum dma_data_direction dir,
+			  unsigned long attrs)
+{
+	if (behind_iommu(dev))
+		dma_window_iommu_ops.unmap_sg(dev, sgl, nents, dir, attrs);
+	else
+		window_unmap_sg(dev, sgl, nents, dir, attrs);
+}
+
+static void deny_sync_for_cpu(struct device *dev, dma_addr_t addr,
+			      size_t size, enum dma_data_direction dir)
+{
+	if (behind_iommu(dev))
+		dma_window_iommu_ops.sync_single_for_cpu(dev, addr, size, dir);
+	else
+		window_sync_for_cpu(dev, addr, size, dir);
+}
+
+static void deny_sync_for_device(struct device *dev, dma_addr_t addr,
+				 size_t size, enum dma_data_direction dir)
+{
+	if (behind_iommu(dev))
+		dma_window_iommu_ops.sync_single_for_device(dev, addr, size, dir);
+	else
+		window_sync_for_device(dev, addr, size, dir);
+}
+
+static void deny_sync_sg_for_cpu(struct device *dev, struct scatterlist *sgl,
+				 int nents, enum dma_data_direction dir)
+{
+	if (behind_iommu(dev))
+		dma_window_iommu_ops.sync_sg_for_cpu(dev, sgl, nents, dir);
+	else
+		window_sync_sg_for_cpu(dev, sgl, nents, dir);
+}
+
+static void deny_sync_sg_for_device(struct device *dev, struct scatterlist *sgl,
+				    int nents, enum dma_data_direction dir)
+{
+	if (behind_iommu(dev))
+		dma_window_iommu_ops.sync_sg_for_device(dev, sgl, nents, dir);
+	else
+		window_sync_sg_for_device(dev, sgl, nents, dir);
+}
+
 /* Whatever is missing here, the core answers with an error. */
 const struct dma_map_ops dma_window_deny_ops = {
 	.free			= window_free,
 	.free_pages		= window_free_pages,
 	.map_page		= deny_map_page,
-	.unmap_page		= window_unmap_page,
+	.unmap_page		= deny_unmap_page,
 	.map_sg			= deny_map_sg,
-	.unmap_sg		= window_unmap_sg,
-	.sync_single_for_cpu	= window_sync_for_cpu,
-	.sync_single_for_device	= window_sync_for_device,
-	.sync_sg_for_cpu	= window_sync_sg_for_cpu,
-	.sync_sg_for_device	= window_sync_sg_for_device,
+	.unmap_sg		= deny_unmap_sg,
+	.sync_single_for_cpu	= deny_sync_for_cpu,
+	.sync_single_for_device	= deny_sync_for_device,
+	.sync_sg_for_cpu	= deny_sync_sg_for_cpu,
+	.sync_sg_for_device	= deny_sync_sg_for_device,
 	.dma_supported		= deny_supported,
 	.max_mapping_size	= deny_max_mapping_size,
 };

@@ -59,13 +59,20 @@ int __dma_window_virtio_check(struct virtio_device *vdev)
 		return -EPERM;
 	}
 
-	if (dev->dma_ops != &dma_window_ops || !client) {
+	if (!dma_window_serves(dev) || !client) {
 		dev_err(&vdev->dev, "%s has no window of its own, and can do no DMA\n",
 			dev_name(dev));
 		return -EPERM;
 	}
 
-	/* Without the bit, the device takes addresses for guest-physical ones. */
+	/*
+	 * Without the bit, the device takes addresses for guest-physical ones,
+	 * and does not go through an IOMMU.
+	 */
+	if (client->iommu && !virtio_has_feature(vdev, VIRTIO_F_ACCESS_PLATFORM)) {
+		dev_err(&vdev->dev, "does not offer VIRTIO_F_ACCESS_PLATFORM, so it does not go through the IOMMU that its window is behind\n");
+		return -ENXIO;
+	}
 	if (!virtio_has_feature(vdev, VIRTIO_F_ACCESS_PLATFORM) &&
 	    client->bus_base != client->win->base) {
 		dev_err(&vdev->dev, "does not offer VIRTIO_F_ACCESS_PLATFORM, and bus addresses (%pad) are not physical addresses (%pa)\n",
@@ -96,7 +103,7 @@ void __dma_window_vq_init(struct dma_window_vq *win, struct virtio_device *vdev,
 			  struct device *dev)
 {
 	if (virtio_has_feature(vdev, VIRTIO_F_VERSION_1) &&
-	    dev->dma_ops == &dma_window_ops && dma_window_client_of(dev))
+	    dma_window_serves(dev) && dma_window_client_of(dev))
 		win->len_aware = true;
 }
 EXPORT_SYMBOL_GPL(__dma_window_vq_init);

@@ -26,6 +26,7 @@
 #include <linux/dma-direct.h>
 #include <linux/dma-map-ops.h>
 #include <linux/hash.h>
+#include <linux/iommu.h>
 #include <linux/list.h>
 #include <linux/mutex.h>
 #include <linux/of.h>
@@ -100,6 +101,7 @@ struct dma_window_stats {
 	u64	fail_full;	/* refused: no run of slots that fits */
 	u64	fail_mask;	/* refused: out of the device's reach */
 	u64	fail_nomem;	/* refused: no memory for a record */
+	u64	fail_iommu;	/* refused: the IOMMU does not map it */
 	u64	fail_invalid;	/* calls with an address that is not mapped,
 				 * or with memory that cannot be bounced
 				 */
@@ -283,6 +285,17 @@ static inline bool dma_window_pool_push(struct dma_window_pool *pool,
 	return true;
 }
 
+/* Counters of a device behind an IOMMU; they only ever grow. */
+struct dma_window_device_stats {
+	u64	bytes_in;	/* bytes copied into the window */
+	u64	bytes_out;	/* bytes copied out of the window */
+	u64	granules;	/* granules mapped in place */
+	u64	heads;		/* first granules that were bounced */
+	u64	tails;		/* last granules that were bounced */
+	u64	iommu_maps;	/* calls to the IOMMU to map */
+	u64	iommu_unmaps;	/* calls to the IOMMU to unmap */
+};
+
 /**
  * struct dma_window - the memory that the devices of one region can reach
  * @list: in dma_window_list
@@ -292,6 +305,7 @@ static inline bool dma_window_pool_push(struct dma_window_pool *pool,
  * @size: bytes
  * @vaddr: @base in the linear map
  * @announced: the boot line that describes it is out
+ * @dir: its directory in debugfs, or NULL
  * @pool: its free slots, and its counters
  */
 struct dma_window {
@@ -302,6 +316,7 @@ struct dma_window {
 	phys_addr_t		size;
 	void			*vaddr;
 	bool			announced;
+	struct dentry		*dir;
 	struct dma_window_pool	pool;
 };
 
@@ -317,6 +332,11 @@ struct dma_window {
  *	largest size class, and all of the window is within the bus's limit
  * @ratelimit: of its messages about a window that is full or out of reach
  * @warned: it was told of a call with an address that is not mapped
+ * @iommu: the IOMMU domain that the window is mapped into, or NULL without one
+ * @copybreak: behind an IOMMU, buffers of up to this size are bounced as a
+ *	whole, bytes
+ * @stats: behind an IOMMU, the device's own counters
+ * @dir: its directory in debugfs, or NULL
  * @rcu: frees the client when no lookup can be passing it any more
  */
 struct dma_window_client {
@@ -329,12 +349,26 @@ struct dma_window_client {
 	bool			natural;
 	struct ratelimit_state	ratelimit;
 	bool			warned;
+	struct dma_window_iommu	*iommu;
+	u32			copybreak;
+	struct dma_window_device_stats __percpu *stats;
+	struct dentry		*dir;
 	struct rcu_head		rcu;
 };
+
+/*
+ * Behind an IOMMU, what a device starts with: buffers of up to so many bytes are
+ * copied. Where copy and map cost the same, "make bench" shows.
+ */
+#define DMA_WINDOW_COPYBREAK	SZ_16K
+
+/* The largest buffer that is mapped in place at once, bytes. */
+#define DMA_WINDOW_MAX_LARGE	SZ_2G
 
 extern struct mutex dma_window_mutex;
 extern struct list_head dma_window_list;
 extern const struct dma_map_ops dma_window_ops;
+extern const struct dma_map_ops dma_window_iommu_ops;
 extern const struct dma_map_ops dma_window_deny_ops;
 
 /* Clients by device. Read under RCU, or with interrupts disabled. */
@@ -363,6 +397,22 @@ dma_window_client_find(struct device *dev)
 }
 
 struct dma_window_client *dma_window_client_of(struct device *dev);
+
+/**
+ * dma_window_serves() - does a device have its window?
+ * @dev: the device
+ *
+ * Context: any.
+ *
+ * Return: true if its DMA operations are those of a window, not those of a
+ * device that was refused one.
+ */
+static inline bool dma_window_serves(const struct device *dev)
+{
+	return dev->dma_ops == &dma_window_ops ||
+	       dev->dma_ops == &dma_window_iommu_ops;
+}
+
 void dma_window_client_names(struct dma_window *win,
 			     void (*show)(void *arg, const char *name),
 			     void *arg);
@@ -410,6 +460,13 @@ void dma_window_err(struct device *dev, const struct dma_window_ref *ref,
 
 void dma_window_fail(struct dma_window_client *client, u64 __percpu *counter,
 		     const char *reason, size_t size);
+void dma_window_invalid(struct dma_window_client *client, const char *what,
+			dma_addr_t addr);
+bool dma_window_can_map(struct device *dev, struct page *page);
+struct dma_window_mapping *
+dma_window_chunk_get(struct dma_window_client *client, size_t size, bool quiet);
+void dma_window_chunk_put(struct dma_window *win,
+			  struct dma_window_mapping *chunk);
 dma_addr_t dma_window_bounce_map(struct device *dev, phys_addr_t orig,
 				 size_t size, enum dma_data_direction dir,
 				 unsigned long attrs);
@@ -428,10 +485,95 @@ unsigned int dma_window_bounce_live(struct dma_window_client *client);
 unsigned int dma_window_bounce_reclaim(struct dma_window_client *client);
 size_t dma_window_max_request(const struct dma_window *win);
 
+#ifdef CONFIG_DMA_WINDOW_IOMMU
+dma_addr_t dma_window_iommu_map(struct device *dev, phys_addr_t phys,
+				size_t size, enum dma_data_direction dir,
+				unsigned long attrs);
+void dma_window_iommu_unmap(struct device *dev, dma_addr_t addr, size_t size,
+			    enum dma_data_direction dir, unsigned long attrs);
+int dma_window_iommu_map_sg(struct device *dev, struct scatterlist *sgl,
+			    int nents, enum dma_data_direction dir,
+			    unsigned long attrs);
+void dma_window_iommu_unmap_sg(struct device *dev, struct scatterlist *sgl,
+			       int nents, enum dma_data_direction dir,
+			       unsigned long attrs);
+void dma_window_iommu_sync(struct device *dev, dma_addr_t addr, size_t size,
+			   enum dma_data_direction dir, bool for_cpu);
+const char *dma_window_iommu_differs(struct device *dev,
+				     const struct device_node *region);
+int dma_window_iommu_check(struct device *dev, const struct dma_window_ref *ref,
+			   bool *behind);
+struct dma_window_iommu *
+dma_window_iommu_get(struct device *dev, const struct dma_window_ref *ref,
+		     struct dma_window *win, dma_addr_t *base);
+void dma_window_iommu_put(struct dma_window_iommu *io);
+bool dma_window_iommu_is(struct device *dev, const struct dma_window_iommu *io);
+unsigned int dma_window_iommu_live(struct dma_window_client *client);
+unsigned int dma_window_iommu_reclaim(struct dma_window_client *client);
+#else
+static inline const char *
+dma_window_iommu_differs(struct device *dev, const struct device_node *region)
+{
+	return NULL;
+}
+
+static inline int dma_window_iommu_check(struct device *dev,
+					 const struct dma_window_ref *ref,
+					 bool *behind)
+{
+	*behind = false;
+	if (!iommu_get_domain_for_dev(dev) && !dev_iommu_fwspec_get(dev))
+		return 0;
+	dma_window_err(dev, ref, "the device is behind an IOMMU, which this kernel does not use for DMA");
+	return -EOPNOTSUPP;
+}
+
+static inline struct dma_window_iommu *
+dma_window_iommu_get(struct device *dev, const struct dma_window_ref *ref,
+		     struct dma_window *win, dma_addr_t *base)
+{
+	return ERR_PTR(-EOPNOTSUPP);
+}
+
+static inline void dma_window_iommu_put(struct dma_window_iommu *io)
+{
+}
+
+static inline bool dma_window_iommu_is(struct device *dev,
+				       const struct dma_window_iommu *io)
+{
+	return true;
+}
+
+static inline unsigned int
+dma_window_iommu_live(struct dma_window_client *client)
+{
+	return 0;
+}
+
+static inline unsigned int
+dma_window_iommu_reclaim(struct dma_window_client *client)
+{
+	return 0;
+}
+#endif
+
 #ifdef CONFIG_DEBUG_FS
 void dma_window_debugfs_add(struct dma_window *win);
+void dma_window_debugfs_add_client(struct dma_window_client *client);
+void dma_window_debugfs_remove_client(struct dma_window_client *client);
 #else
 static inline void dma_window_debugfs_add(struct dma_window *win)
+{
+}
+
+static inline void
+dma_window_debugfs_add_client(struct dma_window_client *client)
+{
+}
+
+static inline void
+dma_window_debugfs_remove_client(struct dma_window_client *client)
 {
 }
 #endif

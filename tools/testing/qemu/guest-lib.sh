@@ -166,10 +166,10 @@ every_on_mmio() {
 # iommu_guest: devices behind the IOMMU that the guest's file sets up, and one
 # that is not.
 iommu_guest() {
-	local why='the device is behind an IOMMU, which windows do not support yet'
-
 	rng_source
 	region win 0x50000000 0x400000
+	region win4 0x51001000 0x400000
+	region win5 0x52000000 0x400000
 	virtio rng rng0 pci:2 disable-legacy=on,iommu_platform=on
 	on_pci 2 "$(uses win)"
 	virtio rng rng1 pci:3 disable-legacy=on
@@ -177,13 +177,21 @@ iommu_guest() {
 	virtio blk blk0 pci:4 disable-legacy=on,iommu_platform=on
 	virtio blk blk1 mmio:0
 	on_mmio 0 "$(uses win)"
+	virtio blk blk2 pci:5 disable-legacy=on,iommu_platform=on
+	on_pci 5 "$(uses win4)"
+	virtio scsi scsi0 pci:6 disable-legacy=on,iommu_platform=on
+	on_pci 6 "$(uses win5)"
 	device_tree_overlay
-	refusal transport "$(pci_name 2)" "restricted-dma-region: /reserved-memory/window@50000000: $why"
-	refusal transport "$(pci_name 3)" "restricted-dma-region: /reserved-memory/window@50000000: $why"
+	refusal virtio "$(pci_name 3)" "does not offer VIRTIO_F_ACCESS_PLATFORM, so it does not go through the IOMMU that its window is behind"
 	test_refusals
+	run_test rng0 30 virtio.sh rng "$(pci_name 2)" none rng0 modern,platform
 	run_test blk0 30 virtio.sh blk "$(pci_name 4)" none blk0 modern,platform
+	run_test blk2 30 virtio.sh blk "$(pci_name 5)" none blk2 modern,platform
+	run_test scsi0 30 virtio.sh scsi "$(pci_name 6)" none scsi0 modern,platform
 	run_test blk1 30 virtio.sh blk "$(mmio_name 0)" window@50000000 blk1 nomodern
-	run_test devices 5 devices.sh window@50000000="$(mmio_name 0)"
+	run_test devices 5 devices.sh \
+		window@50000000="$(pci_name 2),$(pci_name 3),$(mmio_name 0)" \
+		window@51001000="$(pci_name 5)" window@52000000="$(pci_name 6)"
 }
 
 # edu_devices: three of QEMU's edu devices for device.sh, and EDU_TEST, which

@@ -1,0 +1,1305 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Restricted DMA windows: devices behind an IOMMU.
+ *
+ * The window of such a device is mapped once, for reading and writing, into
+ * the domain of its IOMMU group. What is small, or covers no whole granule of
+ * the IOMMU, is bounced through it without any IOMMU operation, by the same
+ * code that serves devices without an IOMMU. What is larger than the device's
+ * copybreak is mapped in place, except for the granules at its ends that it
+ * does not cover whole: chunks of the window stand in for those, so that their
+ * other bytes stay out of the device's sight (I1, I3). At most two granules are
+ * copied, whatever the size.
+ *
+ * Who owns what:
+ *   dma_window_iommu	one per domain that has a window; there from the first
+ *			attach in it to the drop of the last client. When the
+ *			domain goes first, it says so in dma_window_domain_gone().
+ *   large		one record per mapping in place, in the domain's table;
+ *			its chunks are runs of the window's pool that nobody can
+ *			find by a window address.
+ *
+ * What is mapped here is always unmapped strictly: the IOTLB is invalidated
+ * before an unmap returns, whatever the domain's type, because the flush queue
+ * belongs to dma-iommu's own unmap, which these devices never go through.
+ *
+ * Lock order, in addition to window.h:
+ *   iommu group's mutex	held by the callers of dma_window_domain_gone() and
+ *				dma_window_iommu_setup(), taken by the check of the
+ *				group's members, so never under dma_window_mutex
+ *     domains_lock		dma_window_iommu.domain; writes to their list, with
+ *				dma_window_mutex
+ *   bucket->lock		innermost, one at a time
+ */
+
+#include <linux/dma-window.h>
+#include <linux/error-injection.h>
+#include <linux/iommu.h>
+#include <linux/pci.h>
+#include <linux/platform_device.h>
+#include <linux/scatterlist.h>
+#include <linux/slab.h>
+#include <trace/events/dma_window.h>
+
+#include "../../kernel/dma/window/window.h"
+#include "dma-iommu.h"
+
+#define BUCKET_BITS	8
+
+/**
+ * struct large - a buffer, or a run of scatterlist entries, mapped in place
+ * @first: in the table, by the first granule
+ * @last: in the table, by the last granule; only if there is a @tail
+ * @client: whose it is
+ * @iova: of the first granule, bytes
+ * @span: whole granules, bytes
+ * @offset: of the first mapped byte in the first granule, bytes
+ * @size: bytes mapped
+ * @orig: physical address of the driver's buffer; unused without chunks
+ * @head: stands in for the first granule, or NULL
+ * @tail: stands in for the last granule, or NULL
+ * @dir: direction it was mapped for
+ */
+struct large {
+	struct hlist_node		first;
+	struct hlist_node		last;
+	struct dma_window_client	*client;
+	dma_addr_t			iova;
+	size_t				span;
+	size_t				offset;
+	size_t				size;
+	phys_addr_t			orig;
+	struct dma_window_mapping	*head;
+	struct dma_window_mapping	*tail;
+	u8				dir;
+};
+
+struct bucket {
+	spinlock_t		lock;	/* irq-safe */
+	struct hlist_head	first;
+	struct hlist_head	last;
+};
+
+/**
+ * struct dma_window_iommu - a window in an IOMMU domain
+ * @list: in domains
+ * @domain: the domain, or NULL once it is gone; read under RCU
+ * @win: the window
+ * @users: clients
+ * @iova: what was allocated for the window, bytes
+ * @span: how much that is, bytes
+ * @granule: smallest unit of the IOMMU, bytes
+ * @shift: its logarithm
+ * @rcu: frees it
+ * @table: what is mapped in place
+ */
+struct dma_window_iommu {
+	struct list_head	list;
+	struct iommu_domain	*domain;
+	struct dma_window	*win;
+	unsigned int		users;
+	dma_addr_t		iova;
+	size_t			span;
+	size_t			granule;
+	unsigned int		shift;
+	struct rcu_head		rcu;
+	struct bucket		table[BIT(BUCKET_BITS)];
+};
+
+static LIST_HEAD(domains);
+static DEFINE_SPINLOCK(domains_lock);
+
+static struct kmem_cache *large_cache __ro_after_init;
+
+static int __init large_cache_init(void)
+{
+	large_cache = KMEM_CACHE(large, SLAB_PANIC);
+	return 0;
+}
+core_initcall(large_cache_init);
+
+static struct bucket *bucket_of(struct dma_window_iommu *io, dma_addr_t addr)
+{
+	return &io->table[hash_64(addr >> io->shift, BUCKET_BITS)];
+}
+
+static dma_addr_t last_granule(const struct dma_window_iommu *io,
+			       const struct large *large)
+{
+	return large->iova + large->span - io->granule;
+}
+
+/* ---- The steps of a mapping in place; each can be made to fail by tests ---- */
+
+static noinline struct large *dma_window_large_record(void)
+{
+	return kmem_cache_alloc(large_cache, GFP_ATOMIC | __GFP_NOWARN);
+}
+ALLOW_ERROR_INJECTION(dma_window_large_record, NULL);
+
+static noinline struct dma_window_mapping *
+dma_window_large_chunk(struct dma_window_client *client, size_t size,
+		       bool quiet)
+{
+	return dma_window_chunk_get(client, size, quiet);
+}
+ALLOW_ERROR_INJECTION(dma_window_large_chunk, NULL);
+
+/* 0 is no IOVA: the first granule is never handed out. */
+static noinline dma_addr_t dma_window_large_iova(struct iommu_domain *domain,
+						 struct device *dev, size_t span)
+{
+	return iommu_dma_alloc_iova(domain, span, dma_get_mask(dev), dev);
+}
+ALLOW_ERROR_INJECTION(dma_window_large_iova, NULL);
+
+static noinline int dma_window_large_map(struct dma_window_client *client,
+					 struct iommu_domain *domain,
+					 dma_addr_t iova, struct scatterlist *sgl,
+					 int nents, size_t span,
+					 enum dma_data_direction dir,
+					 unsigned long attrs)
+{
+	int prot = IOMMU_CACHE;
+	ssize_t ret;
+
+	if (dir != DMA_FROM_DEVICE)
+		prot |= IOMMU_READ;
+	if (dir != DMA_TO_DEVICE)
+		prot |= IOMMU_WRITE;
+	if (attrs & DMA_ATTR_PRIVILEGED)
+		prot |= IOMMU_PRIV;
+
+	this_cpu_inc(client->stats->iommu_maps);
+	/* It undoes what it did when it fails. */
+	ret = iommu_map_sg(domain, iova, sgl, nents, prot, GFP_ATOMIC);
+	if (ret < 0)
+		return ret;
+	if (ret == span)
+		return 0;
+	iommu_unmap(domain, iova, ret);
+	return -EIO;
+}
+ALLOW_ERROR_INJECTION(dma_window_large_map, ERRNO);
+
+static void large_unmap_iova(struct dma_window_client *client,
+			     struct iommu_domain *domain, dma_addr_t iova,
+			     size_t span)
+{
+	size_t unmapped;
+
+	this_cpu_inc(client->stats->iommu_unmaps);
+	/* The invalidation is complete when this returns. */
+	unmapped = iommu_unmap(domain, iova, span);
+	if (WARN_ONCE(unmapped != span,
+		      "%s: %zu of %zu bytes unmapped at %pad\n",
+		      dev_name(client->dev), unmapped, span, &iova)) {
+		/* What the device may still reach is not used again. */
+		return;
+	}
+	iommu_dma_free_iova(domain->iova_cookie, iova, span, NULL);
+}
+
+/* ---- The table ---- */
+
+static void large_publish(struct dma_window_iommu *io, struct large *large)
+{
+	struct bucket *bucket = bucket_of(io, large->iova);
+	unsigned long flags;
+
+	spin_lock_irqsave(&bucket->lock, flags);
+	hlist_add_head(&large->first, &bucket->first);
+	spin_unlock_irqrestore(&bucket->lock, flags);
+
+	if (!large->tail)
+		return;
+	bucket = bucket_of(io, last_granule(io, large));
+	spin_lock_irqsave(&bucket->lock, flags);
+	hlist_add_head(&large->last, &bucket->last);
+	spin_unlock_irqrestore(&bucket->lock, flags);
+}
+
+static void large_unpublish_tail(struct dma_window_iommu *io,
+				 struct large *large)
+{
+	struct bucket *bucket;
+	unsigned long flags;
+
+	if (!large->tail)
+		return;
+	bucket = bucket_of(io, last_granule(io, large));
+	spin_lock_irqsave(&bucket->lock, flags);
+	hlist_del(&large->last);
+	spin_unlock_irqrestore(&bucket->lock, flags);
+}
+
+/* Take the mapping that begins at @addr away from everybody else. */
+static struct large *large_claim(struct dma_window_client *client,
+				 dma_addr_t addr)
+{
+	struct dma_window_iommu *io = client->iommu;
+	struct bucket *bucket = bucket_of(io, addr);
+	struct large *large;
+	unsigned long flags;
+
+	spin_lock_irqsave(&bucket->lock, flags);
+	hlist_for_each_entry(large, &bucket->first, first) {
+		if (large->iova + large->offset == addr &&
+		    large->client == client) {
+			hlist_del(&large->first);
+			spin_unlock_irqrestore(&bucket->lock, flags);
+			large_unpublish_tail(io, large);
+			return large;
+		}
+	}
+	spin_unlock_irqrestore(&bucket->lock, flags);
+	return NULL;
+}
+
+/* ---- Mapping in place ---- */
+
+static void *chunk_vaddr(const struct dma_window *win,
+			 const struct dma_window_mapping *chunk)
+{
+	return win->vaddr + ((u64)chunk->slot << DMA_WINDOW_SLOT_SHIFT);
+}
+
+static void set_seg(struct scatterlist *sg, phys_addr_t phys, size_t size)
+{
+	sg_set_page(sg, pfn_to_page(PHYS_PFN(phys)), size, offset_in_page(phys));
+}
+
+/*
+ * What a chunk holds when the device sees it first: @size bytes of the driver's
+ * buffer at @orig, or zeroes for them, at @from; zeroes around them.
+ */
+static void chunk_fill(void *chunk, size_t granule, size_t from,
+		       phys_addr_t orig, size_t size, bool zero, bool fill)
+{
+	if (zero) {
+		if (fill)
+			memset(chunk, 0, granule);
+		return;
+	}
+	memset(chunk, 0, from);
+	memcpy(chunk + from, phys_to_virt(orig), size);
+	memset(chunk + from + size, 0, granule - from - size);
+}
+
+static size_t head_size(const struct dma_window_iommu *io,
+			const struct large *large)
+{
+	return large->head ? io->granule - large->offset : 0;
+}
+
+static size_t tail_size(const struct dma_window_iommu *io,
+			const struct large *large)
+{
+	return large->tail ? (large->offset + large->size) & (io->granule - 1) : 0;
+}
+
+static void large_free(struct dma_window_iommu *io, struct large *large)
+{
+	if (large->head)
+		dma_window_chunk_put(io->win, large->head);
+	if (large->tail)
+		dma_window_chunk_put(io->win, large->tail);
+	kmem_cache_free(large_cache, large);
+}
+
+static void fail_iommu(struct dma_window_client *client, size_t size,
+		       unsigned long attrs, const char *what)
+{
+	dma_window_fail(client, &client->win->pool.cpu->stats.fail_iommu,
+			"iommu", size);
+	if (!(attrs & DMA_ATTR_NO_WARN) && __ratelimit(&client->ratelimit))
+		dev_warn(client->dev, "%s: a mapping of %zu bytes failed: %s\n",
+			 client->win->name, size, what);
+}
+
+/* Does a buffer cover any granule whole? */
+static bool has_middle(const struct dma_window_iommu *io, phys_addr_t phys,
+		       size_t size)
+{
+	phys_addr_t begin = ALIGN(phys, io->granule);
+	phys_addr_t end = ALIGN_DOWN(phys + size, io->granule);
+
+	return end > begin;
+}
+
+static dma_addr_t large_map(struct dma_window_client *client, phys_addr_t phys,
+			    size_t size, enum dma_data_direction dir,
+			    unsigned long attrs)
+{
+	bool zero = dir == DMA_FROM_DEVICE || (attrs & DMA_ATTR_SKIP_CPU_SYNC);
+	bool fill = dir != DMA_FROM_DEVICE || !(attrs & DMA_ATTR_WINDOW_NO_FILL);
+	bool quiet = attrs & DMA_ATTR_NO_WARN;
+	struct dma_window_iommu *io = client->iommu;
+	struct dma_window_stats __percpu *stats = &io->win->pool.cpu->stats;
+	struct iommu_domain *domain = READ_ONCE(io->domain);
+	struct device *dev = client->dev;
+	size_t mask = io->granule - 1;
+	struct scatterlist sgl[3];
+	size_t head, tail, bounced;
+	struct large *large;
+	dma_addr_t addr;
+	int n = 0;
+
+	if (!domain || size > DMA_WINDOW_MAX_LARGE) {
+		fail_iommu(client, size, attrs,
+			   domain ? "more than can be mapped at once" :
+				    "its IOMMU domain is gone");
+		return DMA_MAPPING_ERROR;
+	}
+
+	large = dma_window_large_record();
+	if (!large) {
+		dma_window_fail(client, &stats->fail_nomem, "nomem", size);
+		return DMA_MAPPING_ERROR;
+	}
+	large->client = client;
+	large->offset = phys & mask;
+	large->size = size;
+	large->span = ALIGN(large->offset + size, io->granule);
+	large->orig = phys;
+	large->dir = dir;
+	large->head = NULL;
+	large->tail = NULL;
+
+	if (large->offset) {
+		large->head = dma_window_large_chunk(client, io->granule, quiet);
+		if (!large->head)
+			goto free;
+	}
+	if ((large->offset + size) & mask) {
+		large->tail = dma_window_large_chunk(client, io->granule, quiet);
+		if (!large->tail)
+			goto free;
+	}
+
+	head = head_size(io, large);
+	tail = tail_size(io, large);
+	sg_init_table(sgl, 1 + !!head + !!tail);
+	if (head) {
+		void *chunk = chunk_vaddr(io->win, large->head);
+
+		chunk_fill(chunk, io->granule, large->offset, phys, head, zero,
+			   fill);
+		set_seg(&sgl[n++], virt_to_phys(chunk), io->granule);
+	}
+	set_seg(&sgl[n++], phys + head, size - head - tail);
+	if (tail) {
+		void *chunk = chunk_vaddr(io->win, large->tail);
+
+		chunk_fill(chunk, io->granule, 0, phys + size - tail, tail, zero,
+			   fill);
+		set_seg(&sgl[n++], virt_to_phys(chunk), io->granule);
+	}
+
+	large->iova = dma_window_large_iova(domain, dev, large->span);
+	if (!large->iova) {
+		fail_iommu(client, size, attrs, "no IOVA space within its DMA mask");
+		goto free;
+	}
+	if (dma_window_large_map(client, domain, large->iova, sgl, n,
+				 large->span, dir, attrs)) {
+		fail_iommu(client, size, attrs, "the IOMMU does not map it");
+		iommu_dma_free_iova(domain->iova_cookie, large->iova,
+				    large->span, NULL);
+		goto free;
+	}
+
+	bounced = zero ? 0 : head + tail;
+	addr = large->iova + large->offset;
+	this_cpu_inc(stats->maps);
+	this_cpu_add(stats->bytes_in, bounced);
+	this_cpu_add(client->stats->bytes_in, bounced);
+	this_cpu_add(client->stats->granules, (size - head - tail) >> io->shift);
+	this_cpu_add(client->stats->heads, !!head);
+	this_cpu_add(client->stats->tails, !!tail);
+	/* The skipping of syncs may date from before the window. */
+	dma_reset_need_sync(dev);
+	large_publish(io, large);
+	trace_dma_window_map(dev, addr, size, dir, attrs, bounced);
+	return addr;
+
+free:
+	large_free(io, large);
+	return DMA_MAPPING_ERROR;
+}
+
+static void copy_back(struct dma_window_iommu *io, struct large *large)
+{
+	size_t head = head_size(io, large), tail = tail_size(io, large);
+
+	if (head)
+		memcpy(phys_to_virt(large->orig),
+		       chunk_vaddr(io->win, large->head) + large->offset, head);
+	if (tail)
+		memcpy(phys_to_virt(large->orig + large->size - tail),
+		       chunk_vaddr(io->win, large->tail), tail);
+}
+
+/* Undo a mapping that nobody else can find any more. */
+static void large_undo(struct dma_window_client *client, struct large *large,
+		       bool copy)
+{
+	struct dma_window_iommu *io = client->iommu;
+	struct iommu_domain *domain = READ_ONCE(io->domain);
+	size_t copied = 0;
+
+	if (domain)
+		large_unmap_iova(client, domain, large->iova, large->span);
+	/* The device cannot write any more: this is the last of it. */
+	if (copy && large->dir != DMA_TO_DEVICE) {
+		copied = head_size(io, large) + tail_size(io, large);
+		copy_back(io, large);
+	}
+	this_cpu_inc(io->win->pool.cpu->stats.unmaps);
+	this_cpu_add(io->win->pool.cpu->stats.bytes_out, copied);
+	this_cpu_add(client->stats->bytes_out, copied);
+	trace_dma_window_unmap(client->dev, large->iova + large->offset,
+			       large->size, large->dir,
+			       copy ? 0 : DMA_ATTR_SKIP_CPU_SYNC, copied);
+	large_free(io, large);
+}
+
+/* The part of [@addr, @addr + @size) in one granule, if a chunk stands for it. */
+static void sync_granule(struct dma_window_client *client, dma_addr_t granule,
+			 dma_addr_t addr, size_t size,
+			 enum dma_data_direction dir, bool for_cpu)
+{
+	struct dma_window_iommu *io = client->iommu;
+	struct bucket *bucket = bucket_of(io, granule);
+	struct dma_window_mapping *chunk = NULL;
+	dma_addr_t begin, end;
+	struct large *large;
+	unsigned long flags;
+	size_t copied = 0;
+	void *in, *out;
+
+	/* The copy is of a granule at most, and keeps off a racing unmap. */
+	spin_lock_irqsave(&bucket->lock, flags);
+	hlist_for_each_entry(large, &bucket->first, first) {
+		if (large->iova == granule && large->client == client) {
+			chunk = large->head;
+			break;
+		}
+	}
+	if (!chunk) {
+		hlist_for_each_entry(large, &bucket->last, last) {
+			if (last_granule(io, large) == granule &&
+			    large->client == client) {
+				chunk = large->tail;
+				break;
+			}
+		}
+	}
+	if (!chunk || dir == (for_cpu ? DMA_TO_DEVICE : DMA_FROM_DEVICE) ||
+	    large->dir == (for_cpu ? DMA_TO_DEVICE : DMA_FROM_DEVICE))
+		goto out;
+
+	begin = max3(addr, granule, large->iova + large->offset);
+	end = min3(addr + size, granule + io->granule,
+		   large->iova + large->offset + large->size);
+	if (begin >= end)
+		goto out;
+	copied = end - begin;
+	in = chunk_vaddr(io->win, chunk) + (begin - granule);
+	out = phys_to_virt(large->orig) + (begin - large->iova - large->offset);
+	if (for_cpu)
+		memcpy(out, in, copied);
+	else
+		memcpy(in, out, copied);
+out:
+	spin_unlock_irqrestore(&bucket->lock, flags);
+	if (!copied)
+		return;
+	if (for_cpu) {
+		this_cpu_add(io->win->pool.cpu->stats.bytes_out, copied);
+		this_cpu_add(client->stats->bytes_out, copied);
+	} else {
+		this_cpu_add(io->win->pool.cpu->stats.bytes_in, copied);
+		this_cpu_add(client->stats->bytes_in, copied);
+	}
+	trace_dma_window_sync(client->dev, begin, copied, dir, for_cpu, copied);
+}
+
+/* ---- What the operations call ---- */
+
+static bool in_window(const struct dma_window_client *client, dma_addr_t addr)
+{
+	return addr - client->bus_base < client->win->size;
+}
+
+/* An alignment that no IOVA keeps, because it is coarser than a granule. */
+static bool must_bounce(const struct dma_window_client *client,
+			phys_addr_t phys, size_t size)
+{
+	const struct dma_window_iommu *io = client->iommu;
+
+	return !has_middle(io, phys, size) ||
+	       dma_get_min_align_mask(client->dev) >= io->granule;
+}
+
+/**
+ * dma_window_iommu_map() - map a buffer of a device behind an IOMMU
+ * @dev: the device
+ * @phys: physical address of the buffer, in the linear map
+ * @size: bytes
+ * @dir: direction
+ * @attrs: as for dma_window_bounce_map()
+ *
+ * Context: any.
+ *
+ * Return: the bus address, or DMA_MAPPING_ERROR.
+ */
+dma_addr_t dma_window_iommu_map(struct device *dev, phys_addr_t phys,
+				size_t size, enum dma_data_direction dir,
+				unsigned long attrs)
+{
+	struct dma_window_client *client;
+	dma_addr_t addr;
+
+	rcu_read_lock();
+	client = dma_window_client_find(dev);
+	if (unlikely(!client)) {
+		addr = DMA_MAPPING_ERROR;
+	} else if (size <= READ_ONCE(client->copybreak) ||
+		   must_bounce(client, phys, size)) {
+		addr = dma_window_bounce_map(dev, phys, size, dir, attrs);
+		if (addr != DMA_MAPPING_ERROR && dir != DMA_FROM_DEVICE &&
+		    !(attrs & DMA_ATTR_SKIP_CPU_SYNC))
+			this_cpu_add(client->stats->bytes_in, size);
+	} else {
+		addr = large_map(client, phys, size, dir, attrs);
+	}
+	rcu_read_unlock();
+	return addr;
+}
+
+/*
+ * As dma_window_iommu_unmap(). Returns how many bytes of addresses from @addr
+ * on are gone, for lists.
+ */
+static size_t iommu_unmap_at(struct dma_window_client *client, dma_addr_t addr,
+			     size_t size, enum dma_data_direction dir,
+			     unsigned long attrs)
+{
+	struct large *large;
+	size_t gone;
+
+	if (in_window(client, addr)) {
+		dma_window_bounce_unmap(client->dev, addr, attrs);
+		if (dir != DMA_TO_DEVICE && !(attrs & DMA_ATTR_SKIP_CPU_SYNC))
+			this_cpu_add(client->stats->bytes_out, size);
+		return size;
+	}
+
+	large = large_claim(client, addr);
+	if (!large) {
+		dma_window_invalid(client, "unmap", addr);
+		return size;
+	}
+	gone = large->size;
+	large_undo(client, large, !(attrs & DMA_ATTR_SKIP_CPU_SYNC));
+	return gone;
+}
+
+/**
+ * dma_window_iommu_unmap() - undo dma_window_iommu_map()
+ * @dev: the device
+ * @addr: what dma_window_iommu_map() returned
+ * @size: bytes
+ * @dir: direction
+ * @attrs: DMA_ATTR_SKIP_CPU_SYNC skips the copy
+ *
+ * An address that is not mapped changes nothing. When it returns, the device
+ * cannot reach the buffer any more.
+ *
+ * Context: any.
+ */
+void dma_window_iommu_unmap(struct device *dev, dma_addr_t addr, size_t size,
+			    enum dma_data_direction dir, unsigned long attrs)
+{
+	struct dma_window_client *client;
+
+	rcu_read_lock();
+	client = dma_window_client_find(dev);
+	if (likely(client))
+		iommu_unmap_at(client, addr, size, dir, attrs);
+	rcu_read_unlock();
+}
+
+/**
+ * dma_window_iommu_sync() - copy a part of a mapping
+ * @dev: the device
+ * @addr: bus address of the first byte, anywhere in a mapping
+ * @size: bytes
+ * @dir: direction
+ * @for_cpu: copy what the device wrote, else what it is to read
+ *
+ * Of a mapping in place only its ends need it.
+ *
+ * Context: any.
+ */
+void dma_window_iommu_sync(struct device *dev, dma_addr_t addr, size_t size,
+			   enum dma_data_direction dir, bool for_cpu)
+{
+	struct dma_window_client *client;
+	dma_addr_t first, last;
+
+	rcu_read_lock();
+	client = dma_window_client_find(dev);
+	if (unlikely(!client || !size))
+		goto out;
+	if (in_window(client, addr)) {
+		dma_window_bounce_sync(client, addr, size, dir, for_cpu);
+		if (for_cpu && dir != DMA_TO_DEVICE)
+			this_cpu_add(client->stats->bytes_out, size);
+		else if (!for_cpu && dir != DMA_FROM_DEVICE)
+			this_cpu_add(client->stats->bytes_in, size);
+		goto out;
+	}
+	/* A chunk stands for a first or a last granule, so no others matter. */
+	first = ALIGN_DOWN(addr, client->iommu->granule);
+	last = ALIGN_DOWN(addr + size - 1, client->iommu->granule);
+	sync_granule(client, first, addr, size, dir, for_cpu);
+	if (last != first)
+		sync_granule(client, last, addr, size, dir, for_cpu);
+out:
+	rcu_read_unlock();
+}
+
+/* ---- Scatterlists ---- */
+
+/**
+ * struct list - a scatterlist that is being mapped
+ * @client: for whom
+ * @out: the next entry whose DMA address is to be set
+ * @nout: how many are set
+ * @dir: direction
+ * @attrs: attributes
+ */
+struct list {
+	struct dma_window_client	*client;
+	struct scatterlist		*out;
+	int				nout;
+	enum dma_data_direction		dir;
+	unsigned long			attrs;
+};
+
+static void list_emit(struct list *list, dma_addr_t addr, size_t size)
+{
+	if (list->nout)
+		list->out = sg_next(list->out);
+	sg_dma_address(list->out) = addr;
+	sg_dma_len(list->out) = size;
+	list->nout++;
+}
+
+/*
+ * How many entries from @sg on, of at most @left, are of whole granules and can
+ * be one range of IOVA, and how long that is.
+ */
+static int run_of(struct dma_window_client *client, struct scatterlist *sg,
+		  int left, size_t *size)
+{
+	u64 limit = min_t(u64, DMA_WINDOW_MAX_LARGE,
+			  (u64)dma_get_seg_boundary(client->dev) + 1 ?: U64_MAX);
+	size_t mask = client->iommu->granule - 1;
+	int n;
+
+	*size = 0;
+	for (n = 0; n < left; n++, sg = sg_next(sg)) {
+		if ((sg_phys(sg) | sg->length) & mask ||
+		    is_pci_p2pdma_page(sg_page(sg)) ||
+		    *size + sg->length > limit)
+			break;
+		*size += sg->length;
+	}
+	return n;
+}
+
+/* Map @n entries from @sg on, together @size bytes of whole granules. */
+static int run_map(struct list *list, struct scatterlist *sg, int n,
+		   size_t size)
+{
+	struct dma_window_client *client = list->client;
+	struct dma_window_iommu *io = client->iommu;
+	struct dma_window_stats __percpu *stats = &io->win->pool.cpu->stats;
+	struct iommu_domain *domain = READ_ONCE(io->domain);
+	struct device *dev = client->dev;
+	unsigned int max = dma_get_max_seg_size(dev);
+	unsigned long boundary = dma_get_seg_boundary(dev);
+	struct large *large;
+	dma_addr_t addr;
+	bool fresh;
+
+	if (!domain) {
+		fail_iommu(client, size, list->attrs, "its IOMMU domain is gone");
+		return -ENODEV;
+	}
+	large = dma_window_large_record();
+	if (!large) {
+		dma_window_fail(client, &stats->fail_nomem, "nomem", size);
+		return -ENOMEM;
+	}
+	*large = (struct large){
+		.client = client,
+		.size = size,
+		.span = size,
+		.dir = list->dir,
+	};
+	large->iova = dma_window_large_iova(domain, dev, size);
+	if (!large->iova) {
+		fail_iommu(client, size, list->attrs,
+			   "no IOVA space within its DMA mask");
+		goto free;
+	}
+	if (dma_window_large_map(client, domain, large->iova, sg, n, size,
+				 list->dir, list->attrs)) {
+		fail_iommu(client, size, list->attrs,
+			   "the IOMMU does not map it");
+		iommu_dma_free_iova(domain->iova_cookie, large->iova, size,
+				    NULL);
+		goto free;
+	}
+	this_cpu_inc(stats->maps);
+	this_cpu_add(client->stats->granules, size >> io->shift);
+	large_publish(io, large);
+	trace_dma_window_map(dev, large->iova, size, list->dir, list->attrs, 0);
+
+	/* As few entries as the device's limits allow. */
+	addr = large->iova;
+	for (fresh = true; n--; sg = sg_next(sg), fresh = false) {
+		size_t length = sg->length;
+
+		if (!fresh && addr & boundary &&
+		    sg_dma_len(list->out) + length <= max)
+			sg_dma_len(list->out) += length;
+		else
+			list_emit(list, addr, length);
+		addr += length;
+	}
+	return 0;
+
+free:
+	large_free(io, large);
+	return -ENOMEM;
+}
+
+/* Could an entry that was refused be mapped, were there room? */
+static bool can_ever(struct dma_window_client *client, struct scatterlist *sg)
+{
+	if (must_bounce(client, sg_phys(sg), sg->length))
+		return sg->length && sg->length <= client->win->size;
+	return sg->length <= DMA_WINDOW_MAX_LARGE;
+}
+
+static void list_unmap(struct dma_window_client *client,
+		       struct scatterlist *sgl, int nents,
+		       enum dma_data_direction dir, unsigned long attrs)
+{
+	struct scatterlist *sg;
+	dma_addr_t addr = 0;
+	size_t gone = 0;
+	int i;
+
+	for_each_sg(sgl, sg, nents, i) {
+		if (!sg_dma_len(sg))
+			break;
+		/* More of what went with an entry before it? */
+		if (sg_dma_address(sg) - addr < gone)
+			continue;
+		addr = sg_dma_address(sg);
+		gone = iommu_unmap_at(client, addr, sg_dma_len(sg), dir, attrs);
+	}
+}
+
+/**
+ * dma_window_iommu_map_sg() - map a scatterlist of a device behind an IOMMU
+ * @dev: the device
+ * @sgl: the list
+ * @nents: entries
+ * @dir: direction
+ * @attrs: as for dma_window_bounce_map()
+ *
+ * Entries of whole granules that follow each other are mapped in place and
+ * merged, if together they are larger than copybreak. All others are mapped one
+ * by one.
+ *
+ * Context: any.
+ *
+ * Return: how many entries have DMA addresses; -ENOMEM if it is worth to try
+ * again; -EINVAL if it is not; -EREMOTEIO for peer-to-peer memory.
+ */
+int dma_window_iommu_map_sg(struct device *dev, struct scatterlist *sgl,
+			    int nents, enum dma_data_direction dir,
+			    unsigned long attrs)
+{
+	struct list list = { .out = sgl, .dir = dir, .attrs = attrs };
+	struct scatterlist *sg = sgl;
+	size_t copybreak, size;
+	int i, n, ret = -EINVAL;
+
+	rcu_read_lock();
+	list.client = dma_window_client_find(dev);
+	if (!list.client)
+		goto out;
+	copybreak = READ_ONCE(list.client->copybreak);
+	if (dma_get_min_align_mask(dev) >= list.client->iommu->granule)
+		copybreak = SIZE_MAX;
+	dma_reset_need_sync(dev);
+
+	for (i = 0; i < nents; ) {
+		n = run_of(list.client, sg, nents - i, &size);
+		if (n && size > copybreak) {
+			ret = run_map(&list, sg, n, size);
+			if (ret)
+				goto unmap;
+			for (i += n; n--; )
+				sg = sg_next(sg);
+			continue;
+		}
+		for (n = max(n, 1); n--; i++, sg = sg_next(sg)) {
+			dma_addr_t addr = DMA_MAPPING_ERROR;
+
+			if (!dma_window_can_map(dev, sg_page(sg))) {
+				ret = -EREMOTEIO;
+				goto unmap;
+			}
+			if (sg->length)
+				addr = dma_window_iommu_map(dev, sg_phys(sg),
+							    sg->length, dir,
+							    attrs);
+			if (addr == DMA_MAPPING_ERROR) {
+				/* -ENOMEM says: try again. */
+				ret = can_ever(list.client, sg) ? -ENOMEM : -EINVAL;
+				goto unmap;
+			}
+			list_emit(&list, addr, sg->length);
+		}
+	}
+	rcu_read_unlock();
+	if (list.nout < nents) {
+		/* Where to stop at the unmap. */
+		sg = sg_next(list.out);
+		sg_dma_address(sg) = DMA_MAPPING_ERROR;
+		sg_dma_len(sg) = 0;
+	}
+	return list.nout;
+
+unmap:
+	/* The device never saw these: there is nothing to copy back. */
+	list_unmap(list.client, sgl, list.nout, dir,
+		   attrs | DMA_ATTR_SKIP_CPU_SYNC);
+	if (ret == -ENODEV)
+		ret = -EINVAL;
+out:
+	rcu_read_unlock();
+	sg_dma_len(sgl) = 0;
+	return ret;
+}
+
+/**
+ * dma_window_iommu_unmap_sg() - undo dma_window_iommu_map_sg()
+ * @dev: the device
+ * @sgl: the list
+ * @nents: entries, as given to dma_window_iommu_map_sg()
+ * @dir: direction
+ * @attrs: DMA_ATTR_SKIP_CPU_SYNC skips the copies
+ *
+ * Context: any.
+ */
+void dma_window_iommu_unmap_sg(struct device *dev, struct scatterlist *sgl,
+			       int nents, enum dma_data_direction dir,
+			       unsigned long attrs)
+{
+	struct dma_window_client *client;
+
+	rcu_read_lock();
+	client = dma_window_client_find(dev);
+	if (likely(client))
+		list_unmap(client, sgl, nents, dir, attrs);
+	rcu_read_unlock();
+}
+
+/* ---- Attaching ---- */
+
+struct members {
+	struct device			*dev;
+	const struct device_node	*region;
+	const char			*other;
+};
+
+/* The node that of_dma_configure_id() is called with. */
+static struct device_node *dma_node(struct device *dev)
+{
+	struct device *bridge;
+
+	if (!dev_is_pci(dev))
+		return dev->of_node;
+	bridge = &pci_find_host_bridge(to_pci_dev(dev)->bus)->dev;
+	return bridge->parent ? bridge->parent->of_node : NULL;
+}
+
+/* Does another member of the group go by a different region? */
+static int member_differs(struct device *dev, void *data)
+{
+	struct members *members = data;
+	struct dma_window_ref ref = {};
+	enum dma_window_named named;
+	bool differs;
+
+	if (dev == members->dev)
+		return 0;
+	/* It does no DMA of its own, and if it names a region it is denied. */
+	if (dev_is_pci(dev) && pci_is_bridge(to_pci_dev(dev)))
+		return 0;
+
+	named = dma_window_ref_find(dev, dma_node(dev), &ref);
+	differs = (named == DMA_WINDOW_NAMED ? ref.region : NULL) !=
+		  members->region;
+	dma_window_ref_put(&ref);
+	if (differs)
+		members->other = dev_name(dev);
+	return differs;
+}
+
+/**
+ * dma_window_iommu_differs() - who shares a device's domain, but not its region
+ * @dev: the device
+ * @region: the region it names, or NULL if it names none
+ *
+ * What one member of an IOMMU group has mapped, the others can reach.
+ *
+ * Context: may sleep. Takes the group's mutex.
+ *
+ * Return: the name of a member of @dev's group that names another region, or
+ * none, or, if @region is NULL, that names one; NULL if there is no such member.
+ */
+const char *dma_window_iommu_differs(struct device *dev,
+				     const struct device_node *region)
+{
+	struct members members = { .dev = dev, .region = region };
+	struct iommu_group *group = iommu_group_get(dev);
+
+	if (!group)
+		return NULL;
+	iommu_group_for_each_dev(group, &members, member_differs);
+	iommu_group_put(group);
+	return members.other;
+}
+
+/* VFIO and the like put the device into domains of their own. */
+static bool driver_manages_dma(struct device *dev)
+{
+	if (!dev->driver)
+		return false;
+	if (dev_is_pci(dev))
+		return to_pci_driver(dev->driver)->driver_managed_dma;
+	if (dev_is_platform(dev))
+		return to_platform_driver(dev->driver)->driver_managed_dma;
+	return false;
+}
+
+/**
+ * dma_window_iommu_check() - can a device behind an IOMMU have a window?
+ * @dev: the device; its driver is not probed yet
+ * @ref: the property that names its region, for messages
+ * @behind: filled with whether it is behind an IOMMU at all
+ *
+ * Context: may sleep. Takes the mutex of the device's IOMMU group.
+ *
+ * Return: 0; -EOPNOTSUPP if its domain is not one of the DMA API, its granules
+ * are larger than a page or its driver manages DMA by itself; -ENODEV if the
+ * IOMMU is not there; -EBUSY if a member of its group has another region, or
+ * none. The reason was logged.
+ */
+int dma_window_iommu_check(struct device *dev, const struct dma_window_ref *ref,
+			   bool *behind)
+{
+	struct iommu_domain *domain = iommu_get_domain_for_dev(dev);
+	const char *other;
+	size_t granule;
+
+	*behind = domain;
+	if (!domain) {
+		/* An IOMMU may still take it over. */
+		if (!dev_iommu_fwspec_get(dev))
+			return 0;
+		dma_window_err(dev, ref, "its IOMMU is not there");
+		return -ENODEV;
+	}
+	if (!(domain->type & __IOMMU_DOMAIN_DMA_API) || !domain->iova_cookie ||
+	    dev->iommu->attach_deferred) {
+		dma_window_err(dev, ref, "its IOMMU domain is not one for the DMA API");
+		return -EOPNOTSUPP;
+	}
+	granule = 1UL << __ffs(domain->pgsize_bitmap);
+	if (granule > PAGE_SIZE) {
+		dma_window_err(dev, ref, "its IOMMU maps no less than %zu bytes, more than a page",
+			       granule);
+		return -EOPNOTSUPP;
+	}
+	if (driver_manages_dma(dev)) {
+		dma_window_err(dev, ref, "the driver %s manages DMA by itself",
+			       dev->driver->name);
+		return -EOPNOTSUPP;
+	}
+	other = dma_window_iommu_differs(dev, ref->region);
+	if (other) {
+		dma_window_err(dev, ref, "shares its IOMMU group with %s, which does not name the same region",
+			       other);
+		return -EBUSY;
+	}
+	return 0;
+}
+
+/* Where the window is in what was allocated for it, bytes. */
+static size_t io_skew(const struct dma_window_iommu *io)
+{
+	return io->win->base & (DMA_WINDOW_MAX_CLASS_SIZE - 1);
+}
+
+static void io_unmap(struct dma_window_iommu *io)
+{
+	iommu_unmap(io->domain, io->iova + io_skew(io), io->win->size);
+	iommu_dma_free_iova(io->domain->iova_cookie, io->iova, io->span, NULL);
+}
+
+/*
+ * Low, so that a device with a small mask reaches it, and in the same place
+ * relative to a run of the largest size class as in memory: see
+ * dma_window_client.natural.
+ */
+static int io_map(struct device *dev, struct dma_window_iommu *io)
+{
+	struct dma_window *win = io->win;
+	u64 limit;
+	int ret;
+
+	io->span = ALIGN(win->size + io_skew(io),
+			 max(io->granule, DMA_WINDOW_MAX_CLASS_SIZE));
+	/* An allocation is aligned to the next power of two of its size. */
+	limit = 2 * roundup_pow_of_two(io->span) - 1;
+	do {
+		io->iova = iommu_dma_alloc_iova(io->domain, io->span, limit, dev);
+		limit = 2 * limit + 1;
+	} while (!io->iova && limit < BIT_ULL(52));
+	if (!io->iova)
+		return -ENOSPC;
+
+	ret = iommu_map(io->domain, io->iova + io_skew(io), win->base, win->size,
+			IOMMU_READ | IOMMU_WRITE | IOMMU_CACHE, GFP_KERNEL);
+	if (ret)
+		iommu_dma_free_iova(io->domain->iova_cookie, io->iova, io->span,
+				    NULL);
+	return ret;
+}
+
+/**
+ * dma_window_iommu_get() - have a window mapped into a device's domain
+ * @dev: the device; dma_window_iommu_check() was good
+ * @ref: the property that names its region, for messages
+ * @win: the window
+ * @base: filled with the window's bus address
+ *
+ * Context: may sleep. Called with dma_window_mutex held.
+ *
+ * Return: what is to be given to dma_window_iommu_put(), or an ERR_PTR():
+ * -ENOMEM, or what iommu_map() says; the reason was logged.
+ */
+struct dma_window_iommu *
+dma_window_iommu_get(struct device *dev, const struct dma_window_ref *ref,
+		     struct dma_window *win, dma_addr_t *base)
+{
+	struct iommu_domain *domain = iommu_get_domain_for_dev(dev);
+	struct dma_window_iommu *io;
+	int i, ret;
+
+	lockdep_assert_held(&dma_window_mutex);
+
+	/* Only dma_window_mutex lets entries come and go. */
+	list_for_each_entry(io, &domains, list) {
+		if (READ_ONCE(io->domain) == domain && io->win == win) {
+			io->users++;
+			goto found;
+		}
+	}
+
+	io = kzalloc(sizeof(*io), GFP_KERNEL);
+	if (!io)
+		return ERR_PTR(-ENOMEM);
+	for (i = 0; i < ARRAY_SIZE(io->table); i++)
+		spin_lock_init(&io->table[i].lock);
+	io->domain = domain;
+	io->win = win;
+	io->users = 1;
+	io->shift = __ffs(domain->pgsize_bitmap);
+	io->granule = 1UL << io->shift;
+
+	ret = io_map(dev, io);
+	if (ret) {
+		dma_window_err(dev, ref, "cannot be mapped by the IOMMU: error %d",
+			       ret);
+		kfree(io);
+		return ERR_PTR(ret);
+	}
+	spin_lock(&domains_lock);
+	list_add(&io->list, &domains);
+	spin_unlock(&domains_lock);
+found:
+	*base = io->iova + io_skew(io);
+	return io;
+}
+
+/**
+ * dma_window_iommu_put() - undo dma_window_iommu_get()
+ * @io: what it returned
+ *
+ * Context: may sleep. Called with dma_window_mutex held.
+ */
+void dma_window_iommu_put(struct dma_window_iommu *io)
+{
+	lockdep_assert_held(&dma_window_mutex);
+
+	if (--io->users)
+		return;
+	spin_lock(&domains_lock);
+	/* Under the lock: the domain stays until then. */
+	if (io->domain)
+		io_unmap(io);
+	list_del(&io->list);
+	spin_unlock(&domains_lock);
+	kfree_rcu(io, rcu);
+}
+
+/**
+ * dma_window_iommu_is() - is this the domain that a device is in now?
+ * @dev: the device
+ * @io: of its client, or NULL for none
+ *
+ * Context: may sleep.
+ *
+ * Return: true if what @io says still holds.
+ */
+bool dma_window_iommu_is(struct device *dev, const struct dma_window_iommu *io)
+{
+	return (io ? READ_ONCE(io->domain) : NULL) ==
+	       iommu_get_domain_for_dev(dev) && (!io || io->domain);
+}
+
+/**
+ * dma_window_iommu_live() - how many buffers a device has mapped in place
+ * @client: the device and its window; no driver is bound to the device
+ *
+ * Context: any.
+ *
+ * Return: mappings.
+ */
+unsigned int dma_window_iommu_live(struct dma_window_client *client)
+{
+	struct dma_window_iommu *io = client->iommu;
+	unsigned int i, live = 0;
+	struct large *large;
+	unsigned long flags;
+
+	if (!io)
+		return 0;
+	for (i = 0; i < ARRAY_SIZE(io->table); i++) {
+		spin_lock_irqsave(&io->table[i].lock, flags);
+		hlist_for_each_entry(large, &io->table[i].first, first)
+			live += large->client == client;
+		spin_unlock_irqrestore(&io->table[i].lock, flags);
+	}
+	return live;
+}
+
+/**
+ * dma_window_iommu_reclaim() - take back what a device left mapped in place
+ * @client: the device, which is gone, and its window
+ *
+ * Copies nothing: the drivers' buffers may be long gone too.
+ *
+ * Context: may sleep; nobody can reach the device any more.
+ *
+ * Return: how many mappings there were.
+ */
+unsigned int dma_window_iommu_reclaim(struct dma_window_client *client)
+{
+	struct dma_window_iommu *io = client->iommu;
+	struct large *large, *found;
+	unsigned int i, live = 0;
+
+	if (!io)
+		return 0;
+	for (i = 0; i < ARRAY_SIZE(io->table); i++) {
+		do {
+			found = NULL;
+			spin_lock_irq(&io->table[i].lock);
+			hlist_for_each_entry(large, &io->table[i].first, first) {
+				if (large->client == client) {
+					hlist_del(&large->first);
+					found = large;
+					break;
+				}
+			}
+			spin_unlock_irq(&io->table[i].lock);
+			if (found) {
+				rcu_read_lock();
+				large_unpublish_tail(io, found);
+				large_undo(client, found, false);
+				rcu_read_unlock();
+				live++;
+			}
+		} while (found);
+	}
+	return live;
+}
+
+/*
+ * With it goes what is mapped in it, and its IOVA space. This is when the last
+ * device has left its group, or when its type is changed, without a driver.
+ */
+void __dma_window_domain_gone(struct iommu_domain *domain)
+{
+	struct dma_window_iommu *io;
+	bool found = false;
+
+	spin_lock(&domains_lock);
+	list_for_each_entry(io, &domains, list) {
+		if (io->domain == domain) {
+			WRITE_ONCE(io->domain, NULL);
+			found = true;
+		}
+	}
+	spin_unlock(&domains_lock);
+	/* Whoever has seen it is done with it: an unmap of a late user. */
+	if (found)
+		synchronize_rcu();
+}
+
+/*
+ * dma-iommu comes before a device's own operations when the DMA API looks for
+ * who serves it; not so for a device with a window. And if the IOMMU took over
+ * a device that has its window without one, or moved it to another domain, its
+ * addresses are not right any more: it can do no DMA until it is probed again.
+ */
+void __dma_window_iommu_setup(struct device *dev)
+{
+	struct dma_window_client *client;
+
+	if (!__dma_window_attached(dev))
+		return;
+	dev->dma_iommu = false;
+	if (dev->dma_ops == &dma_window_deny_ops)
+		return;
+	client = dma_window_client_of(dev);
+	if (client && dma_window_iommu_is(dev, client->iommu))
+		return;
+	set_dma_ops(dev, &dma_window_deny_ops);
+	if (dev->driver)
+		dev_err(dev, "refused: an IOMMU took it over after it was given its window\n");
+}
