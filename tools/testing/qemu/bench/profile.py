@@ -4,11 +4,11 @@
 
 usage: profile.py SYSTEM-MAP LOG...
 
-A log is called SOMETHING.PATH and has a line for each instruction that was
+A log is called SOMETHING.CASE.PATH and has a line for each instruction that was
 executed (-singlestep, "log exec,nochain"). What counts is from the entry of
 dma_map_page_attrs() or dma_unmap_page_attrs() until something outside of the
-kernel's text is executed, which is the module that has called it. Prints PATH,
-FUNCTION and instructions per pair, separated by tabs, largest first.
+kernel's text is executed, which is the module that has called it. Prints CASE,
+PATH, FUNCTION and instructions per pair, separated by tabs, largest first.
 """
 
 import bisect
@@ -75,7 +75,7 @@ def main():
         if not pairs:
             sys.exit(f"{log}: nothing was mapped while it was written")
         for name, n in found.most_common():
-            print(log.rsplit(".", 1)[1], name, f"{n / pairs:.1f}", sep="\t")
+            print(*log.split(".")[-2:], name, f"{n / pairs:.1f}", sep="\t")
 
 
 if __name__ == "__main__":

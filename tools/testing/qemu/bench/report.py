@@ -3,12 +3,15 @@
 """Tables, plots and the summary of what the benchmark's guests have printed.
 
 usage: report.py OUT GUEST-DIRECTORY...
+       report.py --rst OUT
+       report.py --doc OUT FILE
 
 Reads the channel of each guest, which is called as its directory. Written to
 OUT: cost.tsv, rate.tsv and value.tsv (all that was measured), table.tsv (costs
-side by side), profile.tsv (instructions per function), summary.tsv (a row per
-target), size.* and pool.* (plots). A target that was not measured is "missed",
-with the reason in its comment.
+side by side), profile.tsv (instructions per function), io.tsv (throughput),
+summary.tsv (a row per target), size.* and pool.* (plots). A target that was not
+measured is "missed", with the reason in its comment. --rst prints what the
+documentation has of these files, --doc puts it there.
 """
 
 import os
@@ -84,6 +87,19 @@ class Data:
         except KeyError:
             raise NotMeasured(f"guest {guest} has no {op} of {size} bytes, {path}") from None
         return sum(both) if both else None
+
+    def medians(self, key):
+        """Throughput by path."""
+        found = {p: self.rates[key, p].values() for p in ("direct", "mainline", "window")
+                 if (key, p) in self.rates}
+        if len(found) < 3:
+            raise NotMeasured(f"no {key} of all paths")
+        return {p: statistics.median(rounds) for p, rounds in found.items()}
+
+    def to_direct(self, key, path):
+        """Median of the rounds' ratios: what the host did meets both."""
+        a, b = self.rates[key, path], self.rates[key, "direct"]
+        return statistics.median(a[r] / b[r] for r in set(a) & set(b))
 
     def copy(self, size):
         return self.cost("memcpy", "direct", "0", "both", size)
@@ -208,21 +224,25 @@ class Summary:
                 "map + unmap of 4 KiB, direct; \"mainline\" is the unpatched kernel; "
                 f"worst of sg, sync, coherent: {more:.3f}")
 
-    def rate(self, key, target):
-        medians = {}
-        for path in ("window", "mainline", "direct"):
-            rounds = self.data.rates.get((key, path))
-            if not rounds:
-                raise NotMeasured(f"no {key} of {path}")
-            medians[path] = statistics.median(rounds.values())
+    def mapping(self, key, rate):
+        """How much of a window's time is map + unmap, in words; of reads from disks."""
+        ways = {}
+        for path in ("window", "direct"):
+            best = self.data.rounds.get(("contention", "pair", path, "0", "from", 4 * KIB, 1, 1))
+            if not best or not key.startswith("fio."):
+                return ""
+            ways[path] = 1 / statistics.median(best.values())
+        cost = ways["window"] - ways["direct"]
+        return (f"; map + unmap of a page, emulated, takes {cost * 1e6:.2f} us more than "
+                f"unrestricted, or {100 * cost * rate / (4 * KIB):.0f} % of the window's time")
 
-        def to_direct(path):
-            a, b = self.data.rates[key, path], self.data.rates[key, "direct"]
-            return statistics.median(a[r] / b[r] for r in set(a) & set(b))
-        ratio = to_direct("window")
+    def rate(self, key, target):
+        medians = self.data.medians(key)
+        ratio = self.data.to_direct(key, "window")
         return (medians["window"], medians["mainline"], ratio, ratio >= target,
                 f"bytes/s; the ratio is to unrestricted ({number(medians['direct'])}), "
-                f"mainline's is {to_direct('mainline'):.3f}")
+                f"mainline's is {self.data.to_direct(key, 'mainline'):.3f}"
+                f"{self.mapping(key, medians['window'])}")
 
     def received(self, key):
         ours = self.data.value("io", key, "window")
@@ -246,7 +266,8 @@ class Summary:
         self.row("scale.2cpu.64", ">= 1.7", lambda: self.scale_2cpu(64))
         self.row("meta.idle", "<= 4096", self.meta)
         for key, target in (("fio.rr4k", 0.95), ("fio.seq1m", 0.85),
-                            ("tcp.rx", 0.9), ("tcp.tx", 0.9)):
+                            ("tcp.rx", 0.9), ("tcp.tx", 0.9),
+                            ("udp.rx", 0.9), ("udp.tx", 0.9)):
             self.row(key, f">= {target}", lambda k=key, t=target: self.rate(k, t))
         self.row("others.cost", "<= 1.03", self.others)
         return self.rows
@@ -375,29 +396,128 @@ def plot_pools(data, out):
             for i, (p, s) in enumerate(curves)), ""]))
 
 
+# What bench.c calls the cases of the profile.
+CASES = {
+    "to4k": "map + unmap of 4 KiB to the device, empty pool",
+    "from4k": "map + unmap of 4 KiB from the device, empty pool",
+    "full64": "map + unmap of 64 bytes to the device, 90 % occupied and fragmented",
+}
+# Which row of the summary they explain if it is missed.
+EXPLAINS = {"to4k": "pool.empty", "from4k": "fromdev.4k", "full64": "pool.full"}
+PATHS = ["direct", "mainline", "window"]
+# Around the tables in the documentation.
+BEGIN = ".. From here: scripts/bench --doc\n"
+END = ".. To here: scripts/bench --doc\n"
+
+
 def profile(directories, out):
     """Side by side, the largest first; instructions per pair."""
-    costs = defaultdict(dict)
+    costs = defaultdict(lambda: defaultdict(dict))
     for d in directories:
         path = os.path.join(d, "profile.tsv")
         if not os.path.exists(path):
             continue
         with open(path, encoding="ascii") as f:
             for line in f:
-                which, function, n = line.rstrip("\n").split("\t")
-                costs[function][which] = float(n)
+                case, which, function, n = line.rstrip("\n").split("\t")
+                costs[case][function][which] = float(n)
     if not costs:
         return
-    paths = ["direct", "mainline", "window"]
-    rows = [[function] + [c.get(p, 0.0) for p in paths] for function, c in costs.items()]
-    rows.sort(key=lambda row: (-row[3], -row[2], row[0]))
-    rows.append(["all"] + [sum(row[i] for row in rows) for i in (1, 2, 3)])
-    write(out, "profile.tsv", ["function"] + paths, rows)
-    print("Where they are, for map + unmap of 4 KiB to the device in an empty pool:\n")
-    show(["function"] + paths, rows)
+    every = []
+    for case, title in CASES.items():
+        rows = [[function] + [c.get(p, 0.0) for p in PATHS]
+                for function, c in costs[case].items()]
+        rows.sort(key=lambda row: (-row[3], -row[2], row[0]))
+        rows.append(["all"] + [sum(row[i] for row in rows) for i in (1, 2, 3)])
+        every += [[case] + row for row in rows]
+        print(f"Where they are, for {title}:\n")
+        show(["function"] + PATHS, rows)
+    write(out, "profile.tsv", ["case", "function"] + PATHS, every)
+
+
+def io(data, out):
+    """Throughput side by side: medians, and the median of the ratios to direct."""
+    rows = []
+    for key in sorted({key for key, _ in data.rates}):
+        try:
+            row = [data.medians(key)[p] / 1e6 for p in PATHS]
+            row += [data.to_direct(key, p) for p in PATHS[1:]]
+        except NotMeasured:
+            continue
+        rows.append([key] + [f"{x:.1f}" for x in row[:3]] + [f"{x:.3f}" for x in row[3:]])
+    if not rows:
+        return
+    columns = ["key", *PATHS, "mainline/direct", "window/direct"]
+    write(out, "io.tsv", columns, rows)
+    print("Real data, MB/s:\n")
+    show(columns, rows)
+
+
+def read_table(out, name):
+    """Rows of a table that an earlier run wrote, without its head."""
+    with open(os.path.join(out, name), encoding="utf-8") as f:
+        return [line.rstrip("\n").split("\t") for line in f][1:]
+
+
+def rst_table(columns, rows):
+    """A simple table; in its first column nothing is empty."""
+    rows = [columns] + rows
+    width = [max(len(row[i]) for row in rows) for i in range(len(columns))]
+    rule = "  ".join("=" * w for w in width)
+    lines = ["  ".join(x.ljust(w) for x, w in zip(row, width)).rstrip() for row in rows]
+    return "\n".join([rule, lines[0], rule, *lines[1:], rule, ""])
+
+
+def rst(out):
+    """The part of the documentation that is measured."""
+    with open(os.path.join(out, "about.tsv"), encoding="utf-8") as f:
+        about = dict(line.rstrip("\n").split("\t", 1) for line in f)
+    summary = read_table(out, "summary.tsv")
+    missed = {row[0] for row in summary if row[5] == "missed"}
+    processors, load = about["processors"].split(", load ")
+    compiler = about["compiler"].split()
+    text = [f"Measured on {about['date']} with ``make bench`` at commit {about['commit']}: Linux "
+            f"{about['kernel']},\n{compiler[0]} {compiler[-1]}, QEMU {about['qemu'].split()[0]} "
+            f"without KVM, on {processors} processors\n(load before: {load}).\n",
+            rst_table(["key", "value", "mainline", "ratio", "target", "is"],
+                      [[f"``{row[0]}``"] + row[1:6] for row in summary])]
+    if os.path.exists(os.path.join(out, "io.tsv")):
+        text += ["MB/s, and what is left of the throughput without restriction:\n",
+                 rst_table(["key", "direct", "mainline", "window", "mainline", "window"],
+                           [[f"``{row[0]}``"] + row[1:] for row in read_table(out, "io.tsv")])]
+    if os.path.exists(os.path.join(out, "profile.tsv")):
+        every = read_table(out, "profile.tsv")
+        for case, key in EXPLAINS.items():
+            if key not in missed:
+                continue
+            # The small ones are in the file; the sum is of all.
+            rows = [row[1:] for row in every if row[0] == case and
+                    (row[1] == "all" or max(map(float, row[2:])) >= 15)]
+            text += [f"Instructions by function, {CASES[case]}:\n",
+                     rst_table(["function"] + PATHS,
+                               [[f"``{row[0]}``" if row[0] != "all" else row[0]] +
+                                [f"{float(x):.0f}" for x in row[1:]] for row in rows])]
+    return "\n".join(text)
+
+
+def update(path, text):
+    """Put it between the marks."""
+    with open(path, encoding="utf-8") as f:
+        before, found_begin, rest = f.read().partition(BEGIN)
+    _, found_end, after = rest.partition(END)
+    if not found_begin or not found_end:
+        sys.exit(f"{path} has no place for the tables")
+    with open(path, "w", encoding="utf-8") as f:
+        f.write(f"{before}{BEGIN}\n{text}\n{END}{after}")
 
 
 def main():
+    if sys.argv[1:2] == ["--rst"] and len(sys.argv) == 3:
+        print(rst(sys.argv[2]))
+        return
+    if sys.argv[1:2] == ["--doc"] and len(sys.argv) == 4:
+        update(sys.argv[3], rst(sys.argv[2]))
+        return
     if len(sys.argv) < 3:
         sys.exit(__doc__)
     out = sys.argv[1]
@@ -417,6 +537,7 @@ def main():
         plot_sizes(data, out)
         plot_pools(data, out)
     profile(sys.argv[2:], out)
+    io(data, out)
     show(COLUMNS, summary)
 
 
