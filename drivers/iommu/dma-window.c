@@ -542,6 +542,19 @@ static bool must_bounce(const struct dma_window_client *client,
 	       dma_get_min_align_mask(client->dev) >= io->granule;
 }
 
+static dma_addr_t bounce(struct dma_window_client *client, phys_addr_t phys,
+			 size_t size, enum dma_data_direction dir,
+			 unsigned long attrs)
+{
+	dma_addr_t addr;
+
+	addr = dma_window_bounce_map(client->dev, phys, size, dir, attrs);
+	if (addr != DMA_MAPPING_ERROR && dir != DMA_FROM_DEVICE &&
+	    !(attrs & DMA_ATTR_SKIP_CPU_SYNC))
+		this_cpu_add(client->stats->bytes_in, size);
+	return addr;
+}
+
 /**
  * dma_window_iommu_map() - map a buffer of a device behind an IOMMU
  * @dev: the device
@@ -565,14 +578,16 @@ dma_addr_t dma_window_iommu_map(struct device *dev, phys_addr_t phys,
 	client = dma_window_client_find(dev);
 	if (unlikely(!client)) {
 		addr = DMA_MAPPING_ERROR;
-	} else if (size <= READ_ONCE(client->copybreak) ||
-		   must_bounce(client, phys, size)) {
-		addr = dma_window_bounce_map(dev, phys, size, dir, attrs);
-		if (addr != DMA_MAPPING_ERROR && dir != DMA_FROM_DEVICE &&
-		    !(attrs & DMA_ATTR_SKIP_CPU_SYNC))
-			this_cpu_add(client->stats->bytes_in, size);
+	} else if (must_bounce(client, phys, size)) {
+		addr = bounce(client, phys, size, dir, attrs);
 	} else {
-		addr = large_map(client, phys, size, dir, attrs);
+		addr = DMA_MAPPING_ERROR;
+		/* If there is no room for the whole, there may be for its ends. */
+		if (size <= READ_ONCE(client->copybreak))
+			addr = bounce(client, phys, size, dir,
+				      attrs | DMA_ATTR_NO_WARN);
+		if (addr == DMA_MAPPING_ERROR)
+			addr = large_map(client, phys, size, dir, attrs);
 	}
 	rcu_read_unlock();
 	return addr;

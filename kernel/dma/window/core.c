@@ -75,15 +75,19 @@ static void client_names(struct dma_window *win,
  * @show: called with @arg and each device's name
  * @arg: passed on
  *
- * Context: may sleep. Takes dma_window_mutex.
+ * Context: may sleep. Tries to take dma_window_mutex.
+ *
+ * Return: false if the mutex is taken: try again.
  */
-void dma_window_client_names(struct dma_window *win,
+bool dma_window_client_names(struct dma_window *win,
 			     void (*show)(void *arg, const char *name),
 			     void *arg)
 {
-	mutex_lock(&dma_window_mutex);
+	if (!mutex_trylock(&dma_window_mutex))
+		return false;
 	client_names(win, show, arg);
 	mutex_unlock(&dma_window_mutex);
+	return true;
 }
 
 bool __dma_window_attached(const struct device *dev)
@@ -172,6 +176,34 @@ static const struct attribute_group client_group = {
 	.attrs	= client_attrs,
 };
 
+/* Nothing leads to it any more. */
+static void window_destroy(struct dma_window *win)
+{
+	dma_window_pool_destroy(&win->pool);
+	of_node_put(win->region);
+	kfree(win);
+}
+
+/* The window of a group that has no device left. */
+static void window_gone(struct dma_window *win)
+{
+	lockdep_assert_held(&dma_window_mutex);
+
+	list_del(&win->list);
+	dma_window_debugfs_remove(win);
+	/* Who looked up one of its clients. */
+	synchronize_rcu();
+	if (WARN_ONCE(set_memory_encrypted((unsigned long)win->vaddr,
+					   win->size >> PAGE_SHIFT),
+		      "%s: still shared with the host: not used again\n",
+		      win->name))
+		return;
+	dma_window_memory_free(win->vaddr, win->size);
+	iommu_group_put(win->group);
+	kfree(win->name);
+	window_destroy(win);
+}
+
 /* Readers, and whoever undoes a last mapping, are under the RCU read lock. */
 static void client_free(struct rcu_head *rcu)
 {
@@ -194,6 +226,8 @@ static void client_drop(struct dma_window_client *client)
 			device_remove_group(client->dev, &client_group);
 		dma_window_iommu_put(client->iommu);
 	}
+	if (client->win->group && !--client->win->users)
+		window_gone(client->win);
 	call_rcu(&client->rcu, client_free);
 }
 
@@ -253,6 +287,9 @@ bool dma_window_of_begin(struct device *dev, struct device_node *np,
 		/* It had a region, and the property is gone. */
 		struct dma_window_client *client = dma_window_client_of(dev);
 
+		/* Or never had one. */
+		if (client && client->win->group)
+			return force_dma;
 		if (client && client_live(client)) {
 			/* attach will refuse: see there */
 			deny(dev);
@@ -267,13 +304,6 @@ bool dma_window_of_begin(struct device *dev, struct device_node *np,
 		bypass_dma_iommu(dev, false);
 	}
 	return force_dma;
-}
-
-static void window_destroy(struct dma_window *win)
-{
-	dma_window_pool_destroy(&win->pool);
-	of_node_put(win->region);
-	kfree(win);
 }
 
 static void window_clear(struct dma_window *win)
@@ -344,6 +374,50 @@ static int __init announce_all(void)
 }
 late_initcall_sync(announce_all);
 
+static struct dma_window *window_new(phys_addr_t base, phys_addr_t size)
+{
+	struct dma_window *win;
+
+	win = kzalloc(sizeof(*win), GFP_KERNEL);
+	if (!win)
+		return NULL;
+	win->base = base;
+	win->size = size;
+	win->vaddr = phys_to_virt(base);
+	if (dma_window_pool_init(&win->pool, size >> DMA_WINDOW_SLOT_SHIFT,
+				 base >> DMA_WINDOW_SLOT_SHIFT)) {
+		window_destroy(win);
+		return NULL;
+	}
+	return win;
+}
+
+/* Make a window that is complete what devices can be given. */
+static int window_share(struct device *dev, const struct dma_window_ref *ref,
+			struct dma_window *win)
+{
+	int ret;
+
+	/*
+	 * Whatever was here before is not the devices' to read. In a protected
+	 * guest the window is private until it is shared, and sharing may
+	 * scramble it: clear it before and after.
+	 */
+	window_clear(win);
+	ret = set_memory_decrypted((unsigned long)win->vaddr,
+				   win->size >> PAGE_SHIFT);
+	if (ret) {
+		dma_window_err(dev, ref, "cannot be shared with the host: error %d",
+			       ret);
+		return ret;
+	}
+	window_clear(win);
+
+	list_add_tail(&win->list, &dma_window_list);
+	dma_window_debugfs_add(win);
+	return 0;
+}
+
 static struct dma_window *window_create(struct device *dev,
 					const struct dma_window_ref *ref,
 					phys_addr_t base, phys_addr_t size)
@@ -356,44 +430,19 @@ static struct dma_window *window_create(struct device *dev,
 		return ERR_PTR(-EFBIG);
 	}
 
-	win = kzalloc(sizeof(*win), GFP_KERNEL);
+	win = window_new(base, size);
 	if (!win)
 		return ERR_PTR(-ENOMEM);
 	win->region = of_node_get(ref->region);
 	win->name = kbasename(win->region->full_name);
-	win->base = base;
-	win->size = size;
-	win->vaddr = phys_to_virt(base);
-	if (dma_window_pool_init(&win->pool, size >> DMA_WINDOW_SLOT_SHIFT,
-				 base >> DMA_WINDOW_SLOT_SHIFT)) {
-		window_destroy(win);
-		return ERR_PTR(-ENOMEM);
-	}
 
 	ret = dma_window_region_claim(dev, ref);
+	if (!ret)
+		ret = window_share(dev, ref, win);
 	if (ret) {
 		window_destroy(win);
 		return ERR_PTR(ret);
 	}
-
-	/*
-	 * Whatever was here before is not the devices' to read. In a protected
-	 * guest the window is private until it is shared, and sharing may
-	 * scramble it: clear it before and after.
-	 */
-	window_clear(win);
-	ret = set_memory_decrypted((unsigned long)win->vaddr,
-				   size >> PAGE_SHIFT);
-	if (ret) {
-		dma_window_err(dev, ref, "cannot be shared with the host: error %d",
-			       ret);
-		window_destroy(win);
-		return ERR_PTR(ret);
-	}
-	window_clear(win);
-
-	list_add_tail(&win->list, &dma_window_list);
-	dma_window_debugfs_add(win);
 	return win;
 }
 
@@ -530,6 +579,7 @@ static int client_attach(struct device *dev, const struct dma_window_ref *ref,
 		    device_add_group(dev, &client_group))
 			dev_warn(dev, "no dma_window directory in sysfs\n");
 	}
+	win->users++;
 	hlist_add_head_rcu(&client->node,
 			   &dma_window_clients[hash_ptr(dev, DMA_WINDOW_CLIENTS_BITS)]);
 natural:
@@ -537,6 +587,100 @@ natural:
 	client->natural = IS_ALIGNED(base - win->base, DMA_WINDOW_MAX_CLASS_SIZE) &&
 			  (!dev->bus_dma_limit ||
 			   dev->bus_dma_limit >= base + win->size - 1);
+	return 0;
+}
+
+/* The window of @group, or a new one of @size bytes. */
+static struct dma_window *group_window_get(struct device *dev,
+					   const struct dma_window_ref *ref,
+					   struct iommu_group *group, size_t size)
+{
+	struct dma_window *win;
+	void *vaddr;
+	int ret;
+
+	lockdep_assert_held(&dma_window_mutex);
+
+	list_for_each_entry(win, &dma_window_list, list)
+		if (win->group == group)
+			return win;
+
+	vaddr = dma_window_memory_alloc(dev, size);
+	if (!vaddr)
+		return ERR_PTR(-ENOMEM);
+	win = window_new(virt_to_phys(vaddr), size);
+	if (!win) {
+		ret = -ENOMEM;
+		goto free;
+	}
+	win->name = kasprintf(GFP_KERNEL, "untrusted-%d", iommu_group_id(group));
+	ret = win->name ? window_share(dev, ref, win) : -ENOMEM;
+	if (ret) {
+		kfree(win->name);
+		window_destroy(win);
+		goto free;
+	}
+	win->group = iommu_group_ref_get(group);
+	return win;
+
+free:
+	dma_window_memory_free(vaddr, size);
+	return ERR_PTR(ret);
+}
+
+/*
+ * Give a device that names no region a window all the same, if it is untrusted
+ * and the kernel was told to. See untrusted.c.
+ */
+static int attach_untrusted(struct device *dev)
+{
+	static const struct dma_window_ref ref = { .prop = "dma_window.untrusted" };
+	phys_addr_t size = dma_window_untrusted(dev);
+	struct iommu_group *group;
+	struct dma_window *win;
+	int ret;
+
+	if (!size)
+		return 0;
+	group = iommu_group_get(dev);
+	if (!group)
+		return 0;
+	static_branch_enable(&dma_window_key);
+
+	mutex_lock(&dma_window_mutex);
+	win = group_window_get(dev, &ref, group, size);
+	ret = PTR_ERR_OR_ZERO(win);
+	if (!ret) {
+		ret = client_attach(dev, &ref, win, true);
+		if (ret && !win->users)
+			window_gone(win);
+	}
+	if (!ret && booted && !win->announced)
+		announce(win);
+	mutex_unlock(&dma_window_mutex);
+	iommu_group_put(group);
+
+	if (!ret) {
+		bypass_dma_iommu(dev, true);
+		dma_reset_need_sync(dev);
+		set_dma_ops(dev, &dma_window_iommu_ops);
+		dev_info(dev, "untrusted: what it shares with others goes through %s\n",
+			 win->name);
+		trace_dma_window_attach(dev, win->name, win->base, win->size);
+		return 0;
+	}
+	if (dma_window_client_of(dev)) {
+		/* What it has mapped, dma-iommu could not undo. */
+		deny(dev);
+		trace_dma_window_refuse(dev, ret);
+		return ret;
+	}
+	dev_warn(dev, "untrusted, but has no window of its own (error %d): swiotlb serves it\n",
+		 ret);
+	if (__dma_window_attached(dev)) {
+		set_dma_ops(dev, NULL);
+		bypass_dma_iommu(dev, false);
+	}
 	return 0;
 }
 
@@ -558,6 +702,7 @@ natural:
  */
 int dma_window_of_attach(struct device *dev, struct device_node *np)
 {
+	struct dma_window_client *client;
 	struct dma_window_ref ref = {};
 	struct dma_window *win;
 	const char *other;
@@ -573,22 +718,24 @@ int dma_window_of_attach(struct device *dev, struct device_node *np)
 		dma_window_ref_put(&ref);
 		return 0;
 	default:
+		if (!static_branch_unlikely(&dma_window_key))
+			return attach_untrusted(dev);
 		/* dma_window_of_begin() left it denied: see there. */
-		if (dma_window_attached(dev)) {
+		client = dma_window_client_of(dev);
+		if (dma_window_attached(dev) && !(client && client->win->group)) {
 			dev_err(dev, "names no restricted-dma-region any more, but still has mappings in one\n");
 			return -EBUSY;
 		}
-		if (!static_branch_unlikely(&dma_window_key))
-			return 0;
 		/* It would map for both of them. */
 		other = dma_window_iommu_differs(dev, NULL);
 		if (other) {
 			deny(dev);
 			dev_err(dev, "shares its IOMMU group with %s, which names a restricted-dma-region\n",
 				other);
+			trace_dma_window_refuse(dev, -EBUSY);
 			return -EBUSY;
 		}
-		return 0;
+		return attach_untrusted(dev);
 	}
 
 	/* It takes the mutex of the IOMMU's group: before ours. */

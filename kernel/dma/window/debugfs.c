@@ -9,6 +9,7 @@
  */
 
 #include <linux/debugfs.h>
+#include <linux/sched/signal.h>
 #include <linux/seq_file.h>
 
 #include "window.h"
@@ -101,7 +102,9 @@ static void show_name(void *arg, const char *name)
 
 static int devices_show(struct seq_file *s, void *unused)
 {
-	dma_window_client_names(s->private, show_name, s);
+	/* Whoever removes this file holds the mutex, and waits for us. */
+	if (!dma_window_client_names(s->private, show_name, s))
+		return restart_syscall();
 	return 0;
 }
 DEFINE_SHOW_ATTRIBUTE(devices);
@@ -242,7 +245,7 @@ void dma_window_debugfs_remove_client(struct dma_window_client *client)
 
 /**
  * dma_window_debugfs_add() - make a window's files
- * @win: the window; it is never removed
+ * @win: the window
  *
  * Does nothing before dma_window_debugfs_init(), which adds what there is.
  *
@@ -265,6 +268,17 @@ void dma_window_debugfs_add(struct dma_window *win)
 		hlist_for_each_entry(client, &dma_window_clients[i], node)
 			if (client->win == win && client->iommu)
 				dma_window_debugfs_add_client(client);
+}
+
+/**
+ * dma_window_debugfs_remove() - undo dma_window_debugfs_add()
+ * @win: the window
+ *
+ * Context: may sleep. Called with dma_window_mutex held.
+ */
+void dma_window_debugfs_remove(struct dma_window *win)
+{
+	debugfs_remove_recursive(win->dir);
 }
 
 /* After swiotlb has made its directory, in a late_initcall. */

@@ -203,7 +203,7 @@ enum dma_window_named dma_window_ref_find(struct device *dev,
  * @fmt: the reason, without a newline
  *
  * One line that names the device, the property, the region (or if there is
- * none, the node that has the property) and the reason.
+ * none, the node that has the property, if it is one) and the reason.
  *
  * Context: any.
  */
@@ -216,8 +216,11 @@ void dma_window_err(struct device *dev, const struct dma_window_ref *ref,
 	va_start(args, fmt);
 	reason.fmt = fmt;
 	reason.va = &args;
-	dev_err(dev, "%s: %pOF: %pV\n", ref->prop,
-		ref->region ?: ref->holder, &reason);
+	if (ref->holder)
+		dev_err(dev, "%s: %pOF: %pV\n", ref->prop,
+			ref->region ?: ref->holder, &reason);
+	else
+		dev_err(dev, "%s: %pV\n", ref->prop, &reason);
 	va_end(args);
 }
 

@@ -4,7 +4,8 @@
  *
  * Who owns what:
  *   region   the device-tree node, checked by region.c
- *   window   one per region, made at the first attach and kept for ever
+ *   window   one per region, made at the first attach and kept for ever; or one
+ *            per IOMMU group of untrusted devices, see untrusted.c
  *   pool     the free slots of a window, and what finds the owner of the
  *            others (pool.c)
  *   mapping  one record per mapped buffer or coherent allocation: the pool's
@@ -299,7 +300,10 @@ struct dma_window_device_stats {
 /**
  * struct dma_window - the memory that the devices of one region can reach
  * @list: in dma_window_list
- * @region: the region's node (reference held)
+ * @region: the region's node (reference held), or NULL
+ * @group: the IOMMU group of untrusted devices without a region that it was made
+ *	for (reference held), or NULL
+ * @users: clients, if it was made for a @group: with the last one it goes
  * @name: the region's name, for messages and debugfs
  * @base: physical address, bytes
  * @size: bytes
@@ -311,6 +315,8 @@ struct dma_window_device_stats {
 struct dma_window {
 	struct list_head	list;
 	struct device_node	*region;
+	struct iommu_group	*group;
+	unsigned int		users;
 	const char		*name;
 	phys_addr_t		base;
 	phys_addr_t		size;
@@ -413,7 +419,7 @@ static inline bool dma_window_serves(const struct device *dev)
 	       dev->dma_ops == &dma_window_iommu_ops;
 }
 
-void dma_window_client_names(struct dma_window *win,
+bool dma_window_client_names(struct dma_window *win,
 			     void (*show)(void *arg, const char *name),
 			     void *arg);
 
@@ -457,6 +463,10 @@ int dma_window_region_claim(struct device *dev,
 __printf(3, 4)
 void dma_window_err(struct device *dev, const struct dma_window_ref *ref,
 		    const char *fmt, ...);
+
+phys_addr_t dma_window_untrusted(struct device *dev);
+void *dma_window_memory_alloc(struct device *dev, size_t size);
+void dma_window_memory_free(void *vaddr, size_t size);
 
 void dma_window_fail(struct dma_window_client *client, u64 __percpu *counter,
 		     const char *reason, size_t size);
@@ -560,10 +570,15 @@ dma_window_iommu_reclaim(struct dma_window_client *client)
 
 #ifdef CONFIG_DEBUG_FS
 void dma_window_debugfs_add(struct dma_window *win);
+void dma_window_debugfs_remove(struct dma_window *win);
 void dma_window_debugfs_add_client(struct dma_window_client *client);
 void dma_window_debugfs_remove_client(struct dma_window_client *client);
 #else
 static inline void dma_window_debugfs_add(struct dma_window *win)
+{
+}
+
+static inline void dma_window_debugfs_remove(struct dma_window *win)
 {
 }
 

@@ -10,7 +10,7 @@ DIR=$(dirname "$(readlink -f "$0")")
 . "$DIR/../kselftest/ktap_helpers.sh"
 
 WINDOWS=/sys/kernel/debug/swiotlb
-FAILURES="fail_full fail_mask fail_invalid fail_nomem"
+FAILURES="fail_full fail_mask fail_invalid fail_nomem fail_iommu"
 
 # skip_all REASON: nothing can be tested on this machine.
 skip_all() {

@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Restricted DMA windows: PCI devices that are untrusted, and name no region.
+ *
+ * Such a device is behind an IOMMU, and dma-iommu bounces its unaligned buffers
+ * as a whole through swiotlb's default pool, mapping and unmapping each. With
+ * the kernel parameter dma_window.untrusted=SIZE it is served as a device with a
+ * region is, only that its window is ordinary memory, made for its IOMMU group
+ * and freed with it. It is not swiotlb's pool: that belongs to all devices, and
+ * mapping it once and for all would show each of them the others' data.
+ *
+ * Nothing fails closed here: without a window the device keeps dma-iommu's
+ * operations, which are confined enough, only slower.
+ */
+
+#define pr_fmt(fmt) "dma-window: " fmt
+
+#include <linux/gfp.h>
+#include <linux/iommu.h>
+#include <linux/moduleparam.h>
+#include <linux/pci.h>
+
+#include "window.h"
+
+static unsigned long untrusted;
+
+static int untrusted_set(const char *val, const struct kernel_param *kp)
+{
+	unsigned long size;
+	char *end;
+
+	size = memparse(val, &end);
+	if (end == val || (*end && *end != '\n')) {
+		pr_err("untrusted=%s: not a size\n", val);
+		return -EINVAL;
+	}
+	if (size && (size < DMA_WINDOW_MIN_SIZE || !PAGE_ALIGNED(size))) {
+		pr_err("untrusted=%s: at least %llu KiB, in whole pages\n", val,
+		       (u64)DMA_WINDOW_MIN_SIZE / SZ_1K);
+		return -EINVAL;
+	}
+	untrusted = size;
+	return 0;
+}
+
+static const struct kernel_param_ops untrusted_ops = {
+	.set	= untrusted_set,
+	.get	= param_get_ulong,
+};
+module_param_cb(untrusted, &untrusted_ops, &untrusted, 0400);
+MODULE_PARM_DESC(untrusted,
+		 "size of the windows of untrusted PCI devices without a region; 0: leave them to swiotlb");
+
+/*
+ * What the PCI core says, or firmware: from 6.12.y on, the core on arm64 makes
+ * nothing of a port that faces the outside.
+ */
+static bool is_untrusted(struct pci_dev *pdev)
+{
+	for (; pdev; pdev = pci_upstream_bridge(pdev))
+		if (pdev->untrusted || pdev->external_facing)
+			return true;
+	return false;
+}
+
+/**
+ * dma_window_untrusted() - how large a window for a device without a region?
+ * @dev: the device, its IOMMU set up
+ *
+ * Context: may sleep.
+ *
+ * Return: bytes, or 0 if it is not to have one.
+ */
+phys_addr_t dma_window_untrusted(struct device *dev)
+{
+	struct iommu_domain *domain;
+	struct pci_dev *pdev;
+
+	if (!untrusted || !IS_ENABLED(CONFIG_DMA_WINDOW_IOMMU) ||
+	    !dev_is_pci(dev) || !dev_is_dma_coherent(dev))
+		return 0;
+	pdev = to_pci_dev(dev);
+	if (pci_is_bridge(pdev) || !is_untrusted(pdev))
+		return 0;
+	domain = iommu_get_domain_for_dev(dev);
+	if (!domain || !(domain->type & __IOMMU_DOMAIN_DMA_API))
+		return 0;
+	return untrusted;
+}
+
+/**
+ * dma_window_memory_alloc() - memory for a window that has no region
+ * @dev: its first device
+ * @size: bytes, whole pages
+ *
+ * Context: may sleep.
+ *
+ * Return: its kernel address, in the linear map, or NULL.
+ */
+void *dma_window_memory_alloc(struct device *dev, size_t size)
+{
+#ifdef CONFIG_CONTIG_ALLOC
+	struct page *page;
+
+	page = alloc_contig_pages(size >> PAGE_SHIFT, GFP_KERNEL | __GFP_NOWARN,
+				  dev_to_node(dev), NULL);
+	return page ? page_address(page) : NULL;
+#else
+	return alloc_pages_exact(size, GFP_KERNEL | __GFP_NOWARN);
+#endif
+}
+
+/**
+ * dma_window_memory_free() - undo dma_window_memory_alloc()
+ * @vaddr: what it returned
+ * @size: bytes
+ *
+ * Context: may sleep.
+ */
+void dma_window_memory_free(void *vaddr, size_t size)
+{
+#ifdef CONFIG_CONTIG_ALLOC
+	free_contig_range(page_to_pfn(virt_to_page(vaddr)), size >> PAGE_SHIFT);
+#else
+	free_pages_exact(vaddr, size);
+#endif
+}

@@ -1,0 +1,92 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# With dma_window.untrusted=SIZE, a PCI device that firmware calls untrusted and
+# that names no region has a window of its own: what shares granules with others
+# goes through it (I1, I3), and when the device goes, so does the window (I7).
+#
+# usage: untrusted.sh DISK OTHER TRUSTED
+# Two untrusted PCI devices with a disk, in IOMMU groups of their own, and one
+# that is trusted.
+
+# shellcheck source=lib.sh
+. "$(dirname "$(readlink -f "$0")")/lib.sh"
+
+[ $# -eq 3 ] || skip_all "no devices given: untrusted.sh DISK OTHER TRUSTED"
+disk=$1 other=$2 trusted=$3
+
+# The window of a device.
+window() {
+	for w in "$WINDOWS"/untrusted-*; do
+		[ "$(cat "$w/devices" 2>/dev/null)" != "$1" ] || { echo "${w##*/}" && return 0; }
+	done
+	echo "$1 has no window"
+	return 1
+}
+
+own_windows() {
+	a=$(window "$disk") || { echo "$a" && return 1; }
+	b=$(window "$other") || { echo "$b" && return 1; }
+	[ "$a" != "$b" ] || { echo "both are in $a" && return 1; }
+	equal "bytes" "$(win "$a" size) $(win "$b" size)" "$1 $1"
+}
+
+trusted_has_none() { ! w=$(window "$trusted") || { echo "$trusted is in $w" && return 1; }; }
+
+# Reads and writes of all sizes, checked; in place and bounced.
+moves() {
+	w=$(window "$disk") || return 1
+	maps=$(win "$w" "$disk/iommu_maps") granules=$(win "$w" "$disk/granules")
+	in=$(win "$w" "$disk/bytes_in") out=$(win "$w" "$disk/bytes_out")
+	dev=$(block "$disk") || return 1
+	"$DIR/blkio" "$dev" direct 1 512 256 1 || return 1
+	# Whole pages, which virtio maps one by one unless they are contiguous.
+	echo 0 >"$(sysfs "$disk")/dma_window/copybreak"
+	echo 3 >/proc/sys/vm/drop_caches
+	dd if="$dev" of=/dev/null bs=256k count=4 2>/dev/null || return 1
+	echo 16384 >"$(sysfs "$disk")/dma_window/copybreak"
+	at_least "calls to map" $(($(win "$w" "$disk/iommu_maps") - maps)) 1 &&
+		at_least "granules in place" $(($(win "$w" "$disk/granules") - granules)) 256 &&
+		at_least "bytes copied in" $(($(win "$w" "$disk/bytes_in") - in)) 4096 &&
+		at_least "bytes copied out" $(($(win "$w" "$disk/bytes_out") - out)) 512 &&
+		equal "calls to map, and unmap" "$(win "$w" "$disk/iommu_maps")" \
+			"$(win "$w" "$disk/iommu_unmaps")"
+}
+
+gone() { [ ! -e "/sys/bus/pci/devices/$disk" ]; }
+no_window() { ! window "$disk" >/dev/null; }
+
+removed() {
+	echo 1 >"/sys/bus/pci/devices/$disk/remove"
+	wait_for 5 gone && wait_for 5 no_window
+}
+
+# Where it is found again, it gets a new one.
+again() {
+	echo 1 >/sys/bus/pci/rescan
+	wait_for 20 block "$disk" && own_windows "$1" && moves
+}
+
+# Twenty windows of 4 MiB, were they not freed.
+no_leak() {
+	free=$(awk '/^MemAvailable/ { print $2 }' /proc/meminfo)
+	i=0
+	while [ $i -lt 20 ]; do
+		removed && again "$1" || return 1
+		i=$((i + 1))
+	done
+	lost=$((free - $(awk '/^MemAvailable/ { print $2 }' /proc/meminfo)))
+	[ $lost -lt 20000 ] || { echo "$lost KiB less than before" && return 1; }
+}
+
+bound_again() { unbind "$disk" && bind "$disk" && wait_for 10 block "$disk" && moves; }
+
+ktap_print_header
+ktap_set_plan 6
+check "each untrusted device has a window of its own" own_windows 4194304
+check "the trusted one has none" trusted_has_none
+check "data is right, in place and bounced" moves
+check "and after unbinding and binding" bound_again
+check "twenty times removed and found again, its window comes and goes" no_leak 4194304
+check "nothing failed" equal failures "$(failures "$(window "$disk")")" 0
+ktap_finished
