@@ -9,7 +9,7 @@
  * counts that do not depend on the host.
  *
  * buffer= names a node of /reserved-memory to map from. Without it, the page
- * allocator's largest block has to do.
+ * allocator's largest block has to do. untrusted= names PCI devices.
  */
 
 #include <linux/atomic.h>
@@ -49,6 +49,15 @@
 static char *buffer_path;
 module_param_named(buffer, buffer_path, charp, 0444);
 MODULE_PARM_DESC(buffer, "node of /reserved-memory to map from");
+
+/*
+ * What such a device maps is bounced behind an IOMMU. Firmware can say so of
+ * devices behind a port, but in v6.12 that is for x86 with ACPI only.
+ */
+static char *untrusted[8];
+static int nuntrusted;
+module_param_array(untrusted, charp, &nuntrusted, 0444);
+MODULE_PARM_DESC(untrusted, "PCI devices that are to be untrusted from now on");
 
 /**
  * struct held - a mapping that occupies space
@@ -182,13 +191,13 @@ static int clear(struct worker *w, unsigned int n)
 static int pair(struct worker *w, unsigned int n)
 {
 	enum dma_data_direction dir = run_dir(w);
-	size_t size = w->run->size;
+	size_t size = w->run->size, offset = w->run->offset;
 	u64 start = ktime_get_ns();
 	dma_addr_t addr;
 	unsigned int i;
 
 	for (i = 0; i < n; i++) {
-		addr = dma_map_page_attrs(w->dev, w->src, 0, size, dir,
+		addr = dma_map_page_attrs(w->dev, w->src, offset, size, dir,
 					  DMA_ATTR_NO_WARN);
 		if (dma_mapping_error(w->dev, addr))
 			return -ENOSPC;
@@ -204,15 +213,15 @@ static int batch(struct worker *w, unsigned int n)
 {
 	unsigned int depth = w->run->depth, i, mapped;
 	enum dma_data_direction dir = run_dir(w);
-	size_t size = w->run->size;
+	size_t size = w->run->size, offset = w->run->offset;
 	u64 start, middle;
 
 	while (n--) {
 		start = ktime_get_ns();
 		for (mapped = 0; mapped < depth; mapped++) {
 			w->addrs[mapped] =
-				dma_map_page_attrs(w->dev, w->src, 0, size, dir,
-						   DMA_ATTR_NO_WARN);
+				dma_map_page_attrs(w->dev, w->src, offset,
+						   size, dir, DMA_ATTR_NO_WARN);
 			if (dma_mapping_error(w->dev, w->addrs[mapped]))
 				break;
 		}
@@ -231,12 +240,12 @@ static int batch(struct worker *w, unsigned int n)
 static int sync(struct worker *w, unsigned int n)
 {
 	enum dma_data_direction dir = run_dir(w);
-	size_t size = w->run->size;
+	size_t size = w->run->size, offset = w->run->offset;
 	u64 start, middle;
 	dma_addr_t addr;
 	unsigned int i;
 
-	addr = dma_map_page_attrs(w->dev, w->src, 0, size, dir,
+	addr = dma_map_page_attrs(w->dev, w->src, offset, size, dir,
 				  DMA_ATTR_NO_WARN);
 	if (dma_mapping_error(w->dev, addr))
 		return -ENOSPC;
@@ -476,7 +485,8 @@ static struct bench *bench_find(char *name)
 static int worker_init(struct worker *w, struct device *dev,
 		       const struct bench_run *run, unsigned int nr)
 {
-	size_t size = ALIGN(run->size, PAGE_SIZE), offset = nr * 2 * size;
+	size_t size = ALIGN(run->offset + run->size, PAGE_SIZE);
+	size_t offset = nr * 2 * size;
 	struct scatterlist *sg;
 	unsigned int i;
 
@@ -498,7 +508,8 @@ static int worker_init(struct worker *w, struct device *dev,
 		return -ENOMEM;
 	sg_init_table(w->sgl, run->depth);
 	for_each_sg(w->sgl, sg, run->depth, i)
-		sg_set_page(sg, w->src, run->size, 0);
+		sg_set_page(sg, nth_page(w->src, i * (run->stride / PAGE_SIZE)),
+			    run->size, run->offset);
 	return 0;
 }
 
@@ -546,6 +557,21 @@ static long run_workers(struct bench_run *run, struct worker *workers,
 	return ret;
 }
 
+/* All that is mapped is in the buffer; mind the overflow of what a user gives. */
+static bool in_buffer(const struct bench_run *run)
+{
+	u64 last = 0;
+
+	if (run->offset >= PAGE_SIZE || !IS_ALIGNED(run->stride, PAGE_SIZE) ||
+	    run->size > buffer_size || run->stride > buffer_size)
+		return false;
+	if (run->op == BENCH_SG)
+		last = (run->depth - 1) * run->stride;
+	/* Of another thread than the first, they may begin at a later page. */
+	return (!run->stride || run->threads == 1) &&
+	       last + run->offset + run->size <= buffer_size;
+}
+
 static long bench_run(struct bench *b, struct bench_run *run)
 {
 	struct worker *workers;
@@ -559,7 +585,7 @@ static long bench_run(struct bench *b, struct bench_run *run)
 	    !run->chunk || run->chunk > BENCH_MAX_CHUNK ||
 	    !run->size || run->limit > BENCH_MAX_TIME ||
 	    (run->op == BENCH_COHERENT ? run->size > BENCH_MAX_FILL :
-					 run->size > buffer_size))
+					 !in_buffer(run)))
 		return -EINVAL;
 	workers = kvcalloc(run->threads, sizeof(*workers), GFP_KERNEL);
 	if (!workers)
@@ -667,7 +693,7 @@ static long bench_fill(struct bench *b, struct bench_fill *arg)
 	return 0;
 }
 
-static bool works(struct bench *b, bool coherent, size_t size)
+static bool works(struct bench *b, bool coherent, size_t size, size_t offset)
 {
 	dma_addr_t addr;
 	void *vaddr;
@@ -680,7 +706,7 @@ static bool works(struct bench *b, bool coherent, size_t size)
 		dma_free_coherent(b->dev, size, vaddr, addr);
 		return true;
 	}
-	addr = dma_map_page_attrs(b->dev, buffer, 0, size, DMA_TO_DEVICE,
+	addr = dma_map_page_attrs(b->dev, buffer, offset, size, DMA_TO_DEVICE,
 				  DMA_ATTR_NO_WARN);
 	if (dma_mapping_error(b->dev, addr))
 		return false;
@@ -692,15 +718,17 @@ static long bench_largest(struct bench *b, struct bench_largest *arg)
 {
 	u64 limit = arg->limit, low, high, middle;
 
+	if (arg->offset >= PAGE_SIZE || (arg->coherent && arg->offset))
+		return -EINVAL;
 	if (!arg->coherent)
-		limit = min_t(u64, limit, buffer_size);
+		limit = min_t(u64, limit, buffer_size - arg->offset);
 	limit = min_t(u64, limit, BENCH_MAX_FILL);
 	/* In pages: @low works, @high does not. */
 	low = 0;
 	high = limit / PAGE_SIZE + 1;
 	while (high - low > 1) {
 		middle = (low + high) / 2;
-		if (works(b, arg->coherent, middle * PAGE_SIZE))
+		if (works(b, arg->coherent, middle * PAGE_SIZE, arg->offset))
 			low = middle;
 		else
 			high = middle;
@@ -858,10 +886,27 @@ static void buffer_put(void)
 		__free_pages(buffer, MAX_PAGE_ORDER);
 }
 
+static int __init distrust(const char *name)
+{
+	struct device *dev = bus_find_device_by_name(&pci_bus_type, NULL, name);
+
+	if (!dev)
+		return -ENODEV;
+	to_pci_dev(dev)->untrusted = true;
+	put_device(dev);
+	return 0;
+}
+
 static int __init bench_init(void)
 {
-	int ret = buffer_get();
+	int ret, i;
 
+	for (i = 0; i < nuntrusted; i++) {
+		ret = distrust(untrusted[i]);
+		if (ret)
+			return ret;
+	}
+	ret = buffer_get();
 	if (ret)
 		return ret;
 	bench_wq = alloc_workqueue(BENCH_NAME, WQ_HIGHPRI | WQ_CPU_INTENSIVE, 0);

@@ -44,6 +44,9 @@ enum bench_op {
  * @depth: see enum bench_op
  * @chunk: operations between two looks at the clock
  * @size: of each buffer
+ * @offset: of each buffer in its page
+ * @stride: from one buffer of a scatterlist to the next, whole pages; 0 if all
+ *	entries are the same buffer
  * @loops: operations of each thread, at least; rounded up to chunks
  * @limit: stop earlier after this time
  * @done: out: operations of all threads
@@ -63,6 +66,8 @@ struct bench_run {
 	__u32	depth;
 	__u32	chunk;
 	__u64	size;
+	__u64	offset;
+	__u64	stride;
 	__u64	loops;
 	__u64	limit;
 	__u64	done;
@@ -102,14 +107,14 @@ struct bench_fill {
  * struct bench_largest - find the largest size that works
  * @name: of the device
  * @coherent: of a coherent allocation, else of a streaming mapping
- * @unused: 0
+ * @offset: of the mapping in its first page; 0 if @coherent
  * @limit: try no more than this
  * @size: out: the largest, in whole pages
  */
 struct bench_largest {
 	char	name[32];
 	__u32	coherent;
-	__u32	unused;
+	__u32	offset;
 	__u64	limit;
 	__u64	size;
 };

@@ -4,11 +4,12 @@
  *
  * usage: bench COMMAND PATH=DEVICE...
  *        bench page-size
- * COMMAND is instructions, contention, locks, largest, profile or touch.
+ * COMMAND is instructions, contention, locks, largest, profile, iommu or touch.
  *
  * PATH is what the device's DMA goes through: "direct", which has nothing that
- * could get full, or any other word. The output is KTAP; the results are
- * comments in it, with columns separated by tabs (README.md):
+ * could get full, "window", which can have a copybreak, or any other word. The
+ * output is KTAP; the results are comments in it, with columns separated by tabs
+ * (README.md):
  *
  *	# bench cost OP PATH POOL DIR SIZE DEPTH THREADS ROUND OPS FIRST SECOND RATE
  *	# bench value KEY PATH VALUE
@@ -18,6 +19,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <glob.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -432,6 +434,251 @@ static void profile(void)
 	}
 }
 
+/*
+ * Behind an IOMMU. A buffer begins at a page or in one; the column POOL has where,
+ * and in front of it "copy" or "map" if the copybreak was set so that all buffers
+ * are copied, or none.
+ */
+static const struct {
+	unsigned long long offset;
+	const char *name[3];
+} places[] = {
+	{ 0, { "at0", "copy.at0", "map.at0" } },
+	{ 512, { "at512", "copy.at512", "map.at512" } },
+};
+
+/* The file NAME of a device, wherever PATTERN, with the device for "%s", has it. */
+static FILE *device_file(const char *pattern, const struct path *p, const char *mode)
+{
+	char path[256];
+	FILE *f = NULL;
+	glob_t found;
+
+	snprintf(path, sizeof(path), pattern, p->device);
+	if (!glob(path, 0, NULL, &found))
+		f = fopen(found.gl_pathv[0], mode);
+	globfree(&found);
+	return f;
+}
+
+static bool read_number(const char *pattern, const struct path *p, long long *value)
+{
+	FILE *f = device_file(pattern, p, "r");
+	bool ok = f && fscanf(f, "%lld", value) == 1;
+
+	if (f)
+		fclose(f);
+	return ok;
+}
+
+static bool write_number(const char *pattern, const struct path *p, long long value)
+{
+	FILE *f = device_file(pattern, p, "w");
+	bool ok = f && fprintf(f, "%lld\n", value) > 0;
+
+	if (f)
+		ok &= !fclose(f);
+	return ok;
+}
+
+#define COPYBREAK	"/sys/bus/*/devices/%s/dma_window/copybreak"
+#define TRACEFS		"/sys/kernel/tracing/"
+
+static bool write_trace(const char *file, const char *text)
+{
+	char path[128];
+	int f, len = strlen(text);
+	bool ok;
+
+	snprintf(path, sizeof(path), TRACEFS "%s", file);
+	f = open(path, O_WRONLY | O_TRUNC | O_CLOEXEC);
+	ok = f >= 0 && write(f, text, len) == len;
+	if (f >= 0)
+		close(f);
+	return ok;
+}
+
+/* What the kernel did for one operation, by its own trace. */
+struct work {
+	double maps, unmaps, requests, copied;
+};
+
+static bool read_trace(struct work *w)
+{
+	FILE *f = fopen(TRACEFS "trace", "r");
+	char line[512];
+	const char *at;
+
+	if (!f)
+		return false;
+	while (fgets(line, sizeof(line), f)) {
+		w->maps += !!strstr(line, ": map: ");
+		w->unmaps += !!strstr(line, ": unmap: ");
+		w->requests += !!strstr(line, ": bench_request: ");
+		if (!strstr(line, ": bench_bounce: "))
+			continue;
+		at = strstr(line, "size=");
+		if (at)
+			w->copied += strtoull(at + 5, NULL, 0);
+	}
+	fclose(f);
+	return true;
+}
+
+/* A window's copies are not swiotlb's; it counts them itself. */
+static long long window_copied(const struct path *p)
+{
+	long long in, out;
+
+	if (!read_number("/sys/kernel/debug/swiotlb/*/%s/bytes_in", p, &in) ||
+	    !read_number("/sys/kernel/debug/swiotlb/*/%s/bytes_out", p, &out))
+		return 0;
+	return in + out;
+}
+
+static void observed(const char *key, double value, const struct path *p,
+		     const struct bench_run *run, const char *pool)
+{
+	printf("# bench\tvalue\t%s.%s.%s.%llu\t%s\t%.2f\n", key, pool,
+	       dir_names[run->dir], run->size, p->name, value / run->done);
+}
+
+static bool observe(const struct path *p, struct bench_run *run, const char *pool)
+{
+	struct work w = {};
+	long long before;
+	bool ok;
+
+	run->chunk = 16;
+	run->loops = 16;
+	run->limit = 1000 * MSEC;
+	before = window_copied(p);
+	ok = write_trace("trace", "") && write_trace("tracing_on", "1");
+	if (ioctl(fd, BENCH_RUN, run))
+		/* No room, as the instructions say as well. */
+		return errno == ENOSPC && write_trace("tracing_on", "0") && ok;
+	ok &= write_trace("tracing_on", "0") && read_trace(&w) && run->done;
+	if (!ok)
+		return false;
+	w.copied += window_copied(p) - before;
+	observed("maps", w.maps, p, run, pool);
+	observed("unmaps", w.unmaps, p, run, pool);
+	observed("requests", w.requests, p, run, pool);
+	observed("copied", w.copied, p, run, pool);
+	return true;
+}
+
+static bool trace_begin(void)
+{
+	return write_trace("tracing_on", "0") &&
+	       write_trace("kprobe_events",
+			   "p:bench_bounce swiotlb_bounce size=%x2:u64\n"
+			   "p:bench_request __viommu_add_req\n") &&
+	       write_trace("events/kprobes/enable", "1") &&
+	       write_trace("events/iommu/map/enable", "1") &&
+	       write_trace("events/iommu/unmap/enable", "1");
+}
+
+static bool trace_end(void)
+{
+	return write_trace("events/enable", "0") && write_trace("kprobe_events", "\n") &&
+	       write_trace("trace", "");
+}
+
+/* As count(), at an offset. */
+static bool count_at(const struct path *p, struct bench_run *run, const char *pool)
+{
+	struct bench_run warm;
+	int ret;
+
+	run->flags = BENCH_IRQS_OFF;
+	amount(run);
+	warm = *run;
+	warm.loops = 1;
+	if (ioctl(fd, BENCH_RUN, &warm) && errno != ENOSPC)
+		return false;
+	ret = measure(p, run, pool, 0);
+	return !ret || ret == -ENOSPC;
+}
+
+/* Every size, place and direction; HOW is an index of places[].name. */
+static bool behind(const struct path *p, int how, bool watched)
+{
+	static const unsigned long long sizes[] = {
+		64, 256, KIB, 1500, 2 * KIB, 4 * KIB, 8 * KIB, 16 * KIB, 32 * KIB,
+		64 * KIB, 128 * KIB, 256 * KIB, 512 * KIB, MIB,
+	};
+	unsigned int i, j, dir;
+	bool ok = true;
+
+	for (i = 0; i < ARRAY_SIZE(places); i++) {
+		for (j = 0; j < ARRAY_SIZE(sizes); j++) {
+			for (dir = BENCH_TO_DEVICE; dir <= BENCH_FROM_DEVICE; dir++) {
+				struct bench_run run = request(p, BENCH_PAIR, dir,
+							       sizes[j]);
+
+				run.offset = places[i].offset;
+				ok &= watched ?
+				      observe(p, &run, places[i].name[how]) :
+				      count_at(p, &run, places[i].name[how]);
+			}
+		}
+	}
+	/* A list of pages of which no two are neighbours. */
+	for (dir = BENCH_TO_DEVICE; dir <= BENCH_FROM_DEVICE && !how; dir++) {
+		struct bench_run run = request(p, BENCH_SG, dir, 4 * KIB);
+
+		run.depth = 32;
+		run.stride = 8 * KIB;
+		ok &= watched ? observe(p, &run, "list") : count_at(p, &run, "list");
+	}
+	return ok;
+}
+
+static void iommu(void)
+{
+	long long copybreak;
+	struct bench_run run = request(&paths[0], BENCH_EMPTY, 0, 1);
+	bool ok;
+	int k;
+
+	printf("1..%d\n", 4 * npaths);
+	run.flags = BENCH_IRQS_OFF;
+	run.chunk = 512;
+	run.loops = 4096;
+	if (!ioctl(fd, BENCH_RUN, &run) && run.done)
+		loop_ns = (double)run.first / run.done;
+	for (k = 0; k < npaths; k++) {
+		const struct path *p = &paths[k];
+		struct bench_largest arg = { .offset = 512, .limit = FILL_LIMIT };
+
+		result(behind(p, 0, false), "instructions", p->name);
+
+		ok = true;
+		if (!strcmp(p->name, "window")) {
+			ok = read_number(COPYBREAK, p, &copybreak);
+			if (ok)
+				printf("# bench\tvalue\tcopybreak\t%s\t%lld\n",
+				       p->name, copybreak);
+			ok = ok && write_number(COPYBREAK, p, MIB) && behind(p, 1, false) &&
+			     write_number(COPYBREAK, p, 0) && behind(p, 2, false) &&
+			     write_number(COPYBREAK, p, copybreak);
+		}
+		result(ok, "copybreak", p->name);
+
+		/* The probes would cost something all the time. */
+		ok = trace_begin() && behind(p, 0, true);
+		result(trace_end() && ok, "operations", p->name);
+
+		snprintf(arg.name, sizeof(arg.name), "%s", p->device);
+		ok = !ioctl(fd, BENCH_LARGEST, &arg);
+		if (ok)
+			printf("# bench\tvalue\tmax.at512\t%s\t%llu\n", p->name,
+			       arg.size);
+		result(ok, "largest", p->name);
+	}
+}
+
 /* One mapping, for who looks where it goes: no KTAP. */
 static void touch(void)
 {
@@ -450,6 +697,7 @@ static const struct {
 } commands[] = {
 	{ "touch", touch },
 	{ "profile", profile },
+	{ "iommu", iommu },
 	{ "instructions", instructions },
 	{ "contention", contention },
 	{ "locks", locks },

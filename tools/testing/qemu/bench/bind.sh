@@ -5,7 +5,7 @@
 # first device is bound: what that takes of the page allocator and of per-CPU
 # memory, with nothing mapped, is its metadata.
 #
-# usage: bind.sh BUFFER-NODE PATH=DEVICE...
+# usage: [UNTRUSTED=DEVICE,...] bind.sh BUFFER-NODE PATH=DEVICE...
 
 T=/sys/kernel/tracing
 DRIVER=dma-window-bench
@@ -62,7 +62,8 @@ goes() {
 	grep -q "swiotlb_bounced: dev_name: $2 " $T/trace && bounced=y
 	case $1 in
 	direct) [ "$window$bounced" = "" ] ;;
-	mainline) [ -z "$window" ] && [ -n "$bounced" ] ;;
+	trusted) [ "$window$bounced" = "" ] && [ -e "/sys/bus/pci/devices/$2/iommu_group" ] ;;
+	untrusted | mainline) [ -z "$window" ] && [ -n "$bounced" ] ;;
 	window) [ -n "$window" ] && [ -n "$bounced" ] ;;
 	*) true ;;
 	esac
@@ -72,7 +73,7 @@ buffer=$1
 shift
 echo "TAP version 13"
 echo "1..$(($# * 2 + 1))"
-if insmod /bench/dma_window_bench.ko buffer="$buffer"; then
+if insmod /bench/dma_window_bench.ko buffer="$buffer" ${UNTRUSTED:+untrusted="$UNTRUSTED"}; then
 	echo "ok 1 the module loads"
 else
 	echo "not ok 1 the module loads"

@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # shellcheck shell=bash disable=SC1091,SC2034
 #
-# For the guests here: three edu devices, on mainline's pool, in a window and
+# For the guests here: edu devices, on mainline's pool, in a window and
 # with neither, and 64 MiB to map from. PATHS names them. Nobody lets the devices
 # do anything: they stand for any device whose driver maps buffers.
 
 . "$Q/guest-lib.sh"
 BENCH=$BUILD/bench
 BUFFER=/reserved-memory/window@5c000000
+UNTRUSTED=
 
 # bench_devices [direct-only]: for a kernel that has nothing of this project.
 bench_devices() {
@@ -26,8 +27,43 @@ bench_devices() {
 		PATHS="$PATHS mainline=$(pci_name 1) window=$(pci_name 2)"
 	fi
 	device_tree_overlay
+	bench_files
+}
+
+# bench_files: what the guest needs, and its first test, which binds PATHS.
+bench_files() {
 	guest_file "$BENCH/$FLAVOUR/dma_window_bench.ko" /bench/dma_window_bench.ko
 	guest_file "$BENCH/programs/bench" /bench/bench
 	guest_file "$Q/bench/bind.sh" /bench/bind.sh
-	run_test bind 60 "/bench/bind.sh $BUFFER $PATHS"
+	run_test bind 60 "UNTRUSTED=$UNTRUSTED /bench/bind.sh $BUFFER $PATHS"
+}
+
+# bench_iommu: an edu device and a disk of each kind, all behind the IOMMU that the
+# guest's file sets up: trusted, untrusted, which mainline bounces, and in a window.
+bench_iommu() {
+	local path slot=2
+
+	ram 640
+	# Not the default, which is cut down to 1 MiB where all memory is in reach.
+	append swiotlb=16384
+	region buffer 0x5c000000 0x4000000
+	region win 0x54000000 0x4000000
+	PATHS='' DISKS=''
+	for path in trusted untrusted window; do
+		device "edu,addr=$slot,dma_mask=0xffffffff"
+		PATHS+=" $path=$(pci_name $slot)"
+		[ $path != window ] || on_pci $slot "$(uses win)"
+		slot=$((slot + 1))
+		disk $path 4
+		device "virtio-blk-pci,drive=$path,disable-legacy=on,iommu_platform=on,addr=$slot"
+		DISKS+=" $path=$(pci_name $slot)"
+		[ $path != window ] || on_pci $slot "$(uses win)"
+		slot=$((slot + 1))
+	done
+	UNTRUSTED="$(pci_name 4),$(pci_name 5)"
+	device_tree_overlay
+	bench_files
+	guest_file "$Q/bench/io.sh" /bench/io.sh
+	run_test iommu 900 "/bench/bench iommu$PATHS"
+	run_test requests 60 "/bench/io.sh requests$DISKS"
 }

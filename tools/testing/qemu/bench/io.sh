@@ -4,7 +4,7 @@
 # Real data over virtio devices whose DMA takes different paths, in turns so that
 # a change in the host's load meets all of them.
 #
-# usage: io.sh blk|net PATH=DEVICE...
+# usage: io.sh blk|net|requests PATH=DEVICE...
 #        io.sh rx|paths REGION PATH=DEVICE...
 # REGION is the window's name; for rx, direct= is who sends the frames.
 #
@@ -154,6 +154,33 @@ rx() {
 	echo >$T/kprobe_events
 }
 
+# hits EVENT: how often a probe has been hit.
+hits() { awk -v e="$1" '$1 == e { print $2 }' $T/kprobe_profile; }
+
+# requests PATH=DEVICE...: what a read of 4 KiB asks of virtio-iommu.
+requests() {
+	blocks=256
+	echo 'p:request __viommu_add_req' >$T/kprobe_events
+	echo 1 >$T/events/kprobes/request/enable
+	echo "1..$#"
+	for pair in "$@"; do
+		before=$(hits request)
+		out=$(dd if="/dev/$(child "${pair#*=}" block)" of=/dev/null bs=4k \
+			count=$blocks iflag=direct 2>&1)
+		ok=$?
+		after=$(hits request)
+		if [ $ok = 0 ]; then
+			printf '# bench\tvalue\treq.blk4k\t%s\t%s\n' "${pair%%=*}" \
+				"$(awk -v n=$((after - before)) -v b=$blocks 'BEGIN { printf "%.3f", n / b }')"
+		else
+			echo "# $out"
+		fi
+		result $ok "requests ${pair%%=*}"
+	done
+	echo 0 >$T/events/kprobes/request/enable
+	echo >$T/kprobe_events
+}
+
 # paths REGION PATH=DEVICE...: is the window's what says so, and nothing else?
 paths() {
 	region=/sys/kernel/debug/swiotlb/$1
@@ -176,6 +203,7 @@ blk) blk "$@" ;;
 net) net "$@" ;;
 rx) rx "$@" ;;
 paths) paths "$@" ;;
+requests) requests "$@" ;;
 *) rc=2 ;;
 esac
 exit $rc

@@ -9,9 +9,10 @@ usage: report.py OUT GUEST-DIRECTORY...
 Reads the channel of each guest, which is called as its directory. Written to
 OUT: cost.tsv, rate.tsv and value.tsv (all that was measured), table.tsv (costs
 side by side), profile.tsv (instructions per function), io.tsv (throughput),
-summary.tsv (a row per target), size.* and pool.* (plots). A target that was not
-measured is "missed", with the reason in its comment. --rst prints what the
-documentation has of these files, --doc puts it there.
+iommu.tsv (costs behind an IOMMU), summary.tsv (a row per target), size.*, pool.*
+and iommu-* (plots). A target that was not measured is "missed", with the reason in
+its comment. --rst prints what the documentation has of these files, --doc puts it
+there.
 """
 
 import os
@@ -31,6 +32,13 @@ KIB = 1024
 SIZES = [64, 256, KIB, 2 * KIB, 4 * KIB, 8 * KIB, 16 * KIB, 32 * KIB, 64 * KIB]
 POOLS = ["0", "50", "90", "99", "frag50", "frag90", "frag99"]
 COLUMNS = ["key", "value", "mainline", "ratio", "target", "status", "comment"]
+
+
+# The guests with an IOMMU; where buffers begin there, and what they are for.
+IOMMUS = ["virtio-iommu", "smmuv3"]
+PLACES = ["at0", "at512"]
+IOMMU_SIZES = [64, 256, KIB, 1500, 2 * KIB, 4 * KIB, 8 * KIB, 16 * KIB, 32 * KIB, 64 * KIB,
+               128 * KIB, 256 * KIB, 512 * KIB, 1024 * KIB]
 
 
 class NotMeasured(Exception):
@@ -114,7 +122,7 @@ class Data:
 
 def unit(size):
     for shift, name in ((20, "MiB"), (10, "KiB")):
-        if size >> shift:
+        if size >> shift and not size % (1 << shift):
             return f"{size >> shift} {name}"
     return str(size)
 
@@ -250,6 +258,60 @@ class Summary:
         # Frames of the protocols' own, an ARP now and then, are not counted.
         return ours, theirs, ours / theirs, ours <= 1.005, "bytes copied per byte of used.len"
 
+    def iommu_worst(self, cases, measure, limit, worst=max):
+        """Of CASES the one with the worst ratio, or value if mainline's is 0; LIMIT
+        says what of a case is met."""
+        rows = [(*measure(*case), case) for case in cases]
+        ours, theirs, case = worst(rows, key=lambda row: row[0] / row[1] if row[1] else row[0])
+        words = ", ".join(unit(x) if isinstance(x, int) else x for x in case)
+        ratio = ours / theirs if theirs else 0
+        return (ours, theirs, ratio, all(limit(a, b) for a, b, _ in rows),
+                f"worst: {words}" if len(rows) > 1 else words)
+
+    def iommu_ops(self):
+        def operations(guest, path, place, way, size):
+            return sum(self.data.value(guest, f"{what}.{place}.{way}.{size}", path)
+                       for what in ("maps", "unmaps"))
+        cases = [(guest, place, way, size) for guest in IOMMUS for place in PLACES
+                 for way in ("to", "from") for size in IOMMU_SIZES
+                 if size < self.data.value(guest, "copybreak", "window")]
+        if not cases:
+            raise NotMeasured("the copybreak is below the smallest size")
+        return self.iommu_worst(cases, lambda guest, *case: (
+            operations(guest, "window", *case), operations(guest, "untrusted", *case)),
+            lambda ours, _: ours == 0)
+
+    def iommu_value(self, key, limit, guests, worst=max):
+        return self.iommu_worst([(guest,) for guest in guests], lambda guest: (
+            self.data.value(guest, key, "window"), self.data.value(guest, key, "untrusted")),
+            limit, worst)
+
+    def iommu_instr(self, guest, op, places, size, depth, beside, limit):
+        def cost(path, place, way):
+            found = self.data.cost(op, path, place, way, size, depth, guest)
+            if found is None:
+                raise NotMeasured(f"{guest}: {unit(size)} are refused, {path}")
+            return found
+        return self.iommu_worst(
+            [(place, way) for place in places for way in ("to", "from")],
+            lambda *case: (cost("window", *case), cost(beside, *case)),
+            lambda ours, theirs: ours <= limit * theirs)
+
+    def iommu(self):
+        self.row("iommu.ops.small", "0", self.iommu_ops)
+        self.row("iommu.req.blk4k", "0", lambda: self.iommu_value(
+            "req.blk4k", lambda ours, _: ours == 0, IOMMUS[:1]))
+        self.row("iommu.copy.256k", "<= 8192", lambda: self.iommu_value(
+            f"copied.at512.to.{256 * KIB}", lambda ours, _: ours <= 8192, IOMMUS))
+        self.row("iommu.max", ">= 8388608", lambda: self.iommu_value(
+            "max.at512", lambda ours, _: ours >= 8 << 20, IOMMUS, min))
+        self.row("iommu.small.instr", "<= 0.1", lambda: self.iommu_instr(
+            "virtio-iommu", "pair", PLACES, 1500, 1, "untrusted", 0.1))
+        self.row("iommu.large.instr", "<= 0.3", lambda: self.iommu_instr(
+            "smmuv3", "pair", PLACES[1:], 128 * KIB, 1, "untrusted", 0.3))
+        self.row("iommu.aligned.instr", "<= 1.05", lambda: self.iommu_instr(
+            "smmuv3", "sg", ["list"], 4 * KIB, 32, "trusted", 1.05))
+
     def make(self):
         self.row("pool.empty", "<= 0.10", self.pool_empty)
         self.row("pool.empty.batch", "<= 0.10", lambda: self.pool_empty("batch", 16))
@@ -270,6 +332,7 @@ class Summary:
                             ("udp.rx", 0.9), ("udp.tx", 0.9)):
             self.row(key, f">= {target}", lambda k=key, t=target: self.rate(k, t))
         self.row("others.cost", "<= 1.03", self.others)
+        self.iommu()
         return self.rows
 
 
@@ -453,6 +516,78 @@ def io(data, out):
     show(columns, rows)
 
 
+def behind_iommu(data, out):
+    """Costs behind each IOMMU, and where it takes less to map than to copy."""
+    columns = ["guest", "op", "begins", "dir", "size", "trusted", "untrusted", "window",
+               "copied", "mapped", "ratio"]
+    rows = []
+    for guest in IOMMUS:
+        def cells(op, place, way, size, depth, guest=guest):
+            for path, how in (("trusted", ""), ("untrusted", ""), ("window", ""),
+                              ("window", "copy."), ("window", "map.")):
+                both = data.costs.get((guest, op, path, how + place, way, size, depth, 1), ())
+                yield None if both is None else sum(both) if both else "-"
+        if guest not in data.guests:
+            continue
+        kinds = [("pair", place, way, size, 1) for place in PLACES for way in ("to", "from")
+                 for size in IOMMU_SIZES]
+        kinds += [("sg", "list", way, 4 * KIB, 32) for way in ("to", "from")]
+        for kind in kinds:
+            found = list(cells(*kind))
+            ratio = "-"
+            if all(isinstance(found[i], float) for i in (1, 2)):
+                ratio = f"{found[2] / found[1]:.3f}"
+            rows.append([guest, f"{kind[0]} x {kind[4]}" if kind[4] > 1 else kind[0], *kind[1:4]] +
+                        ["full" if x is None else x if isinstance(x, str) else f"{x:.1f}"
+                         for x in found] + [ratio])
+        cross(data, guest)
+        plot_iommu(guest, out, [(size, list(cells("pair", "at512", "to", size, 1)))
+                                for size in IOMMU_SIZES])
+    if rows:
+        write(out, "iommu.tsv", columns, rows)
+        print("Behind an IOMMU; the ratio is window / untrusted:\n")
+        show(columns, rows)
+
+
+def cross(data, guest):
+    for place in PLACES:
+        for way in ("to", "from"):
+            first = None
+            for size in IOMMU_SIZES:
+                copied, mapped = (data.costs.get((guest, "pair", "window", how + place, way,
+                                                  size, 1, 1), ()) for how in ("copy.", "map."))
+                if not mapped or copied == ():
+                    break
+                # What is not to be mapped at all may be too large to be copied.
+                if copied and sum(mapped) >= sum(copied):
+                    first = None
+                elif first is None:
+                    first = size
+            else:
+                print(f"{guest}, {place}, {way} the device: it takes fewer instructions to map "
+                      f"{'from ' + unit(first) + ' on' if first else 'at no size'}")
+
+
+def plot_iommu(guest, out, rows):
+    """Where copy and map meet, of buffers that do not begin at a page."""
+    name = f"iommu-{guest}"
+    with open(os.path.join(out, f"{name}.dat"), "w", encoding="utf-8") as f:
+        for size, found in rows:
+            print(size, *(f"{x:.1f}" if isinstance(x, float) else "?" for x in found), file=f)
+    curves = [("direct", 1, 2, "mainline, trusted"), ("mainline", 1, 3, "mainline, untrusted"),
+              ("window", 1, 5, "window, copied"), ("window", 2, 6, "window, mapped")]
+    # A column of nothing but gaps is an error to gnuplot.
+    curves = [c for c in curves if any(isinstance(found[c[2] - 2], float) for _, found in rows)]
+    tics = ", ".join(f"'{unit(s)}' {s}" for s in IOMMU_SIZES if s.bit_count() == 1)
+    gnuplot(out, name, "\n".join([
+        "set datafile missing '?'", "set logscale x 2", "set logscale y", "set key left top",
+        f"set xtics ({tics}) rotate by -45", "set rmargin 4",
+        "set xlabel 'size'", "set ylabel 'instructions, map + unmap'", "set grid",
+        f"set title 'To the device, behind {guest}, at offset 512'",
+        "plot " + ", ".join(curve(path, n, f"'{name}.dat' using 1:{column}", title)
+                            for path, n, column, title in curves), ""]))
+
+
 def read_table(out, name):
     """Rows of a table that an earlier run wrote, without its head."""
     with open(os.path.join(out, name), encoding="utf-8") as f:
@@ -538,6 +673,7 @@ def main():
         plot_pools(data, out)
     profile(sys.argv[2:], out)
     io(data, out)
+    behind_iommu(data, out)
     show(COLUMNS, summary)
 
 
