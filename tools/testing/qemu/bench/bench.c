@@ -4,7 +4,8 @@
  *
  * usage: bench COMMAND PATH=DEVICE...
  *        bench page-size
- * COMMAND is instructions, contention, locks, largest, profile, iommu or touch.
+ * COMMAND is instructions, contention, locks, largest, profile, profile-small,
+ * profile-large, iommu or touch.
  *
  * PATH is what the device's DMA goes through: "direct", which has nothing that
  * could get full, "window", which can have a copybreak, or any other word. The
@@ -389,49 +390,74 @@ static bool ask(const char *action, const char *arg)
 	return !strncmp(buf, "0\n", 2);
 }
 
+/* What to profile; the names are in report.py, too. */
+struct profiled {
+	const char *name;
+	int dir;
+	unsigned long long size, offset;
+	bool full;
+};
+
 /* The host records each instruction; profile.py picks out those of the calls. */
+static void profile_of(const struct profiled *c, const struct path *p)
+{
+	bool full = c->full && !is_direct(p);
+	struct bench_run run = request(p, BENCH_PAIR, c->dir, c->size), warm;
+	char key[64];
+	bool ok = true;
+
+	snprintf(key, sizeof(key), "%s.%s", c->name, p->name);
+	run.offset = c->offset;
+	run.flags = BENCH_IRQS_OFF;
+	run.chunk = c->size > 64 * KIB ? 8 : 64;
+	run.loops = run.chunk;
+	warm = run;
+	/* As pool.full in the summary: 90 % of a mix. */
+	if (full)
+		ok = fill(p, 90, 0, true, "profile");
+	ok = ok && !ioctl(fd, BENCH_RUN, &warm) && ask("profile_on", key);
+	run.limit = 60000 * MSEC;
+	ok = ok && !ioctl(fd, BENCH_RUN, &run);
+	ok &= ask("profile_off", key);
+	if (full)
+		ok &= fill(p, 0, 0, false, "profile");
+	result(ok, "profile", key);
+}
+
 static void profile(void)
 {
-	static const struct {
-		const char *name;
-		int dir;
-		unsigned long long size;
-		bool full;
-	} cases[] = {
-		{ "to4k", BENCH_TO_DEVICE, 4 * KIB, false },
-		{ "from4k", BENCH_FROM_DEVICE, 4 * KIB, false },
-		{ "full64", BENCH_TO_DEVICE, 64, true },
+	static const struct profiled cases[] = {
+		{ "to4k", BENCH_TO_DEVICE, 4 * KIB, 0, false },
+		{ "from4k", BENCH_FROM_DEVICE, 4 * KIB, 0, false },
+		{ "full64", BENCH_TO_DEVICE, 64, 0, true },
 	};
 	unsigned int i;
 	int k;
 
 	printf("1..%d\n", (int)ARRAY_SIZE(cases) * npaths);
-	for (i = 0; i < ARRAY_SIZE(cases); i++) {
-		for (k = 0; k < npaths; k++) {
-			const struct path *p = &paths[k];
-			bool full = cases[i].full && !is_direct(p);
-			struct bench_run run = request(p, BENCH_PAIR, cases[i].dir,
-						       cases[i].size), warm;
-			char key[64];
-			bool ok = true;
+	for (i = 0; i < ARRAY_SIZE(cases); i++)
+		for (k = 0; k < npaths; k++)
+			profile_of(&cases[i], &paths[k]);
+}
 
-			snprintf(key, sizeof(key), "%s.%s", cases[i].name, p->name);
-			run.flags = BENCH_IRQS_OFF;
-			run.chunk = 64;
-			run.loops = 64;
-			warm = run;
-			/* As pool.full in the summary: 90 % of a mix. */
-			if (full)
-				ok = fill(p, 90, 0, true, "profile");
-			ok = ok && !ioctl(fd, BENCH_RUN, &warm) && ask("profile_on", key);
-			run.limit = 60000 * MSEC;
-			ok = ok && !ioctl(fd, BENCH_RUN, &run);
-			ok &= ask("profile_off", key);
-			if (full)
-				ok &= fill(p, 0, 0, false, "profile");
-			result(ok, "profile", key);
-		}
-	}
+static void profile_small(void)
+{
+	static const struct profiled small = { "small", BENCH_FROM_DEVICE, 1500, 0, false };
+	int k;
+
+	printf("1..%d\n", npaths);
+	for (k = 0; k < npaths; k++)
+		profile_of(&small, &paths[k]);
+}
+
+static void profile_large(void)
+{
+	static const struct profiled large = { "large", BENCH_TO_DEVICE, 128 * KIB, 512, false };
+	int k;
+
+	printf("1..%d\n", npaths);
+	for (k = 0; k < npaths; k++)
+		profile_of(&large, &paths[k]);
 }
 
 /*
@@ -697,6 +723,8 @@ static const struct {
 } commands[] = {
 	{ "touch", touch },
 	{ "profile", profile },
+	{ "profile-small", profile_small },
+	{ "profile-large", profile_large },
 	{ "iommu", iommu },
 	{ "instructions", instructions },
 	{ "contention", contention },

@@ -38,9 +38,9 @@ bench_files() {
 	run_test bind 60 "UNTRUSTED=$UNTRUSTED /bench/bind.sh $BUFFER $PATHS"
 }
 
-# bench_iommu: an edu device and a disk of each kind, all behind the IOMMU that the
+# iommu_devices: an edu device and a disk of each kind, all behind the IOMMU that the
 # guest's file sets up: trusted, untrusted, which mainline bounces, and in a window.
-bench_iommu() {
+iommu_devices() {
 	local path slot=2
 
 	ram 640
@@ -63,6 +63,13 @@ bench_iommu() {
 	UNTRUSTED="$(pci_name 4),$(pci_name 5)"
 	device_tree_overlay
 	bench_files
+}
+
+# bench_iommu: what these cost.
+bench_iommu() {
+	smp 1
+	qemu -icount shift=0,sleep=off
+	iommu_devices
 	guest_file "$Q/bench/io.sh" /bench/io.sh
 	run_test iommu 900 "/bench/bench iommu$PATHS"
 	run_test requests 60 "/bench/io.sh requests$DISKS"

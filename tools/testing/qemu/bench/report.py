@@ -464,13 +464,21 @@ CASES = {
     "to4k": "map + unmap of 4 KiB to the device, empty pool",
     "from4k": "map + unmap of 4 KiB from the device, empty pool",
     "full64": "map + unmap of 64 bytes to the device, 90 % occupied and fragmented",
+    "small": "map + unmap of 1500 bytes from the device, behind a virtio-iommu",
+    "large": "map + unmap of 128 KiB at offset 512 to the device, behind an SMMUv3",
 }
 # Which row of the summary they explain if it is missed.
-EXPLAINS = {"to4k": "pool.empty", "from4k": "fromdev.4k", "full64": "pool.full"}
+EXPLAINS = {"to4k": "pool.empty", "from4k": "fromdev.4k", "full64": "pool.full",
+            "small": "iommu.small.instr", "large": "iommu.large.instr"}
 PATHS = ["direct", "mainline", "window"]
 # Around the tables in the documentation.
 BEGIN = ".. From here: scripts/bench --doc\n"
 END = ".. To here: scripts/bench --doc\n"
+
+
+def paths_of(case):
+    """What the columns of a profile are."""
+    return ["trusted", "untrusted", "window"] if case in ("small", "large") else PATHS
 
 
 def profile(directories, out):
@@ -484,18 +492,21 @@ def profile(directories, out):
             for line in f:
                 case, which, function, n = line.rstrip("\n").split("\t")
                 costs[case][function][which] = float(n)
-    if not costs:
-        return
     every = []
     for case, title in CASES.items():
-        rows = [[function] + [c.get(p, 0.0) for p in PATHS]
+        if case not in costs:
+            continue
+        paths = paths_of(case)
+        rows = [[function] + [c.get(p, 0.0) for p in paths]
                 for function, c in costs[case].items()]
         rows.sort(key=lambda row: (-row[3], -row[2], row[0]))
         rows.append(["all"] + [sum(row[i] for row in rows) for i in (1, 2, 3)])
         every += [[case] + row for row in rows]
         print(f"Where they are, for {title}:\n")
-        show(["function"] + PATHS, rows)
-    write(out, "profile.tsv", ["case", "function"] + PATHS, every)
+        show(["function"] + paths, rows)
+    if every:
+        write(out, "profile.tsv", ["case", "function", "direct or trusted",
+                                   "mainline or untrusted", "window"], every)
 
 
 def io(data, out):
@@ -623,13 +634,14 @@ def rst(out):
     if os.path.exists(os.path.join(out, "profile.tsv")):
         every = read_table(out, "profile.tsv")
         for case, key in EXPLAINS.items():
-            if key not in missed:
+            if key not in missed or case not in [row[0] for row in every]:
                 continue
             # The small ones are in the file; the sum is of all.
-            rows = [row[1:] for row in every if row[0] == case and
-                    (row[1] == "all" or max(map(float, row[2:])) >= 15)]
+            rows = [row[1:] for row in every if row[0] == case]
+            least = [share * float(x) for share, x in zip((.04, .04, .02), rows[-1][1:])]
+            rows = [row for row in rows if any(float(x) >= y for x, y in zip(row[1:], least))]
             text += [f"Instructions by function, {CASES[case]}:\n",
-                     rst_table(["function"] + PATHS,
+                     rst_table(["function"] + paths_of(case),
                                [[f"``{row[0]}``" if row[0] != "all" else row[0]] +
                                 [f"{float(x):.0f}" for x in row[1:]] for row in rows])]
     return "\n".join(text)
@@ -651,6 +663,9 @@ def main():
         print(rst(sys.argv[2]))
         return
     if sys.argv[1:2] == ["--doc"] and len(sys.argv) == 4:
+        missing = [row[0] for row in read_table(sys.argv[2], "summary.tsv") if row[1] == "-"]
+        if missing:
+            sys.exit(f"not measured, so not for the documentation: {', '.join(missing)}")
         update(sys.argv[3], rst(sys.argv[2]))
         return
     if len(sys.argv) < 3:
