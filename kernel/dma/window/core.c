@@ -651,8 +651,10 @@ static int attach_untrusted(struct device *dev)
 	win = group_window_get(dev, &ref, group, size);
 	ret = PTR_ERR_OR_ZERO(win);
 	if (!ret) {
+		/* The client that is replaced may be the last one it had. */
+		win->users++;
 		ret = client_attach(dev, &ref, win, true);
-		if (ret && !win->users)
+		if (!--win->users)
 			window_gone(win);
 	}
 	if (!ret && booted && !win->announced)
@@ -759,7 +761,8 @@ int dma_window_of_attach(struct device *dev, struct device_node *np)
 	} else {
 		dma_reset_need_sync(dev);
 		set_dma_ops(dev, iommu ? &dma_window_iommu_ops : &dma_window_ops);
-		dev_info(dev, "all DMA goes through %s\n", win->name);
+		dev_info(dev, iommu ? "DMA goes through %s, or is mapped by the IOMMU\n" :
+				      "all DMA goes through %s\n", win->name);
 		trace_dma_window_attach(dev, win->name, win->base, win->size);
 	}
 	dma_window_ref_put(&ref);
