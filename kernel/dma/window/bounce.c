@@ -357,6 +357,8 @@ map_slowly(struct dma_window_client *client, phys_addr_t orig, size_t size,
 		return DMA_MAPPING_ERROR;
 	this_cpu_add(win->pool.cpu->stats.maps, 1);
 	this_cpu_add(win->pool.cpu->stats.bytes_in, zero ? 0 : size);
+	if (client->stats)
+		this_cpu_add(client->stats->bytes_in, zero ? 0 : size);
 
 	slot = map->slot;
 	if (map->class != DMA_WINDOW_NO_CLASS)
@@ -377,12 +379,33 @@ static __always_inline bool is_simple(const struct dma_window_client *client,
 	const struct device_dma_parameters *parms = dev->dma_parms;
 
 	/* No size at all is not simple, nor is a boundary of 0 one. */
-	return size - 1 < DMA_WINDOW_MAX_CLASS_SIZE && client->natural &&
+	return size - 1 < READ_ONCE(client->simple) &&
 	       *dev->dma_mask >= client->bus_last &&
 	       (!parms ||
 		(!parms->min_align_mask &&
 		 parms->segment_boundary_mask - 1 >=
 		 DMA_WINDOW_MAX_CLASS_SIZE - 2));
+}
+
+/**
+ * dma_window_bounce() - bounce a buffer as a whole, whatever its size
+ * @client: the device and its window
+ * @orig: physical address of the buffer, in the linear map
+ * @size: bytes
+ * @dir: direction
+ * @attrs: as for dma_window_bounce_map()
+ *
+ * Context: any. Takes pool->lock if this CPU keeps no run that is good for it.
+ *
+ * Return: the bus address, or DMA_MAPPING_ERROR.
+ */
+dma_addr_t dma_window_bounce(struct dma_window_client *client, phys_addr_t orig,
+			     size_t size, enum dma_data_direction dir,
+			     unsigned long attrs)
+{
+	return map_slowly(client, orig, size, dir, attrs,
+			  dir == DMA_FROM_DEVICE ||
+			  (attrs & DMA_ATTR_SKIP_CPU_SYNC));
 }
 
 /**
@@ -397,6 +420,9 @@ static __always_inline bool is_simple(const struct dma_window_client *client,
  *
  * Space that the device is to write is zeroed, not filled with what the
  * driver's buffer held: that is not the device's to read (I3).
+ *
+ * Behind an IOMMU, what is larger than the device's copybreak is left to
+ * dma_window_iommu_map(), which may map it in place.
  *
  * Context: any. Takes pool->lock if this CPU keeps no run that is good for it.
  *
@@ -422,8 +448,11 @@ dma_addr_t dma_window_bounce_map(struct device *dev, phys_addr_t orig,
 					  fls((size - 1) >> DMA_WINDOW_SLOT_SHIFT));
 		if (map) {
 			c->stats.maps++;
-			if (!zero)
+			if (!zero) {
 				c->stats.bytes_in += size;
+				if (client->stats)
+					this_cpu_ptr(client->stats)->bytes_in += size;
+			}
 		}
 	}
 	local_irq_restore(flags);
@@ -431,6 +460,8 @@ dma_addr_t dma_window_bounce_map(struct device *dev, phys_addr_t orig,
 	if (unlikely(!map)) {
 		if (!client)
 			return DMA_MAPPING_ERROR;
+		if (client->iommu)
+			return dma_window_iommu_map(dev, orig, size, dir, attrs);
 		return map_slowly(client, orig, size, dir, attrs, zero);
 	}
 	return mapping_begin(map, client, dev, orig, size,
@@ -444,7 +475,8 @@ dma_addr_t dma_window_bounce_map(struct device *dev, phys_addr_t orig,
  * @addr: what dma_window_bounce_map() returned
  * @attrs: DMA_ATTR_SKIP_CPU_SYNC skips the copy
  *
- * An address that is not mapped changes nothing.
+ * An address that is not mapped changes nothing. One that is not in the window
+ * may have been mapped in place.
  *
  * Context: any. Takes pool->lock if this CPU does not keep the run.
  */
@@ -472,8 +504,8 @@ void dma_window_bounce_unmap(struct device *dev, dma_addr_t addr,
 	}
 	map = mapping_of(client, addr);
 	if (unlikely(!map || map->coherent || !mapping_claim(map, addr))) {
-		dma_window_invalid(client, "unmap", addr);
 		local_irq_restore(flags);
+		dma_window_iommu_unmap(dev, addr, attrs);
 		return;
 	}
 
@@ -484,6 +516,8 @@ void dma_window_bounce_unmap(struct device *dev, dma_addr_t addr,
 	if (dir != DMA_TO_DEVICE && !(attrs & DMA_ATTR_SKIP_CPU_SYNC)) {
 		void *vaddr = client->win->vaddr;
 
+		if (client->stats)
+			this_cpu_ptr(client->stats)->bytes_out += size;
 		local_irq_restore(flags);
 		memcpy(phys_to_virt(map->orig), vaddr + map->offset, size);
 		copied = size;
@@ -524,7 +558,7 @@ void dma_window_bounce_sync(struct dma_window_client *client, dma_addr_t addr,
 	rcu_read_lock();
 	map = mapping_of(client, addr);
 	if (!map) {
-		dma_window_invalid(client, "sync", addr);
+		dma_window_iommu_sync(client, addr, size, dir, for_cpu);
 		goto out;
 	}
 	from = addr - client->bus_base - map->offset;
@@ -539,10 +573,14 @@ void dma_window_bounce_sync(struct dma_window_client *client, dma_addr_t addr,
 		if (dir != DMA_TO_DEVICE && map->dir != DMA_TO_DEVICE)
 			copied = copy_out(map, from, size);
 		this_cpu_add(client->win->pool.cpu->stats.bytes_out, copied);
+		if (client->stats)
+			this_cpu_add(client->stats->bytes_out, copied);
 	} else {
 		if (dir != DMA_FROM_DEVICE && map->dir != DMA_FROM_DEVICE)
 			copied = copy_in(map, from, size);
 		this_cpu_add(client->win->pool.cpu->stats.bytes_in, copied);
+		if (client->stats)
+			this_cpu_add(client->stats->bytes_in, copied);
 	}
 	trace_dma_window_sync(client->dev, addr, size, dir, for_cpu, copied);
 out:

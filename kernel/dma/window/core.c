@@ -160,7 +160,7 @@ static ssize_t copybreak_store(struct device *dev,
 	ret = kstrtou32(buf, 0, &size);
 	if (ret)
 		return ret;
-	WRITE_ONCE(client->copybreak, size);
+	dma_window_set_copybreak(client, size);
 	return count;
 }
 static DEVICE_ATTR_RW(copybreak);
@@ -564,8 +564,9 @@ static int client_attach(struct device *dev, const struct dma_window_ref *ref,
 			kfree(client);
 			return ret;
 		}
-		client->copybreak = DMA_WINDOW_COPYBREAK;
 	}
+	client->copybreak = iommu ? dma_window_iommu_copybreak(client->iommu) :
+				    U32_MAX;
 	client->dev = dev;
 	client->win = win;
 	client->prop = ref->prop;
@@ -587,6 +588,7 @@ natural:
 	client->natural = IS_ALIGNED(base - win->base, DMA_WINDOW_MAX_CLASS_SIZE) &&
 			  (!dev->bus_dma_limit ||
 			   dev->bus_dma_limit >= base + win->size - 1);
+	dma_window_set_copybreak(client, client->copybreak);
 	return 0;
 }
 

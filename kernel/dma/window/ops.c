@@ -277,30 +277,6 @@ const struct dma_map_ops dma_window_ops = {
 };
 
 #ifdef CONFIG_DMA_WINDOW_IOMMU
-static dma_addr_t iommu_map_page(struct device *dev, struct page *page,
-				 unsigned long offset, size_t size,
-				 enum dma_data_direction dir,
-				 unsigned long attrs)
-{
-	if (!dma_window_can_map(dev, page))
-		return DMA_MAPPING_ERROR;
-
-	return dma_window_iommu_map(dev, page_to_phys(page) + offset, size,
-				    dir, attrs);
-}
-
-static void iommu_sync_for_cpu(struct device *dev, dma_addr_t addr,
-			       size_t size, enum dma_data_direction dir)
-{
-	dma_window_iommu_sync(dev, addr, size, dir, true);
-}
-
-static void iommu_sync_for_device(struct device *dev, dma_addr_t addr,
-				  size_t size, enum dma_data_direction dir)
-{
-	dma_window_iommu_sync(dev, addr, size, dir, false);
-}
-
 static void iommu_sync_sg_for_cpu(struct device *dev, struct scatterlist *sgl,
 				  int nents, enum dma_data_direction dir)
 {
@@ -311,7 +287,8 @@ static void iommu_sync_sg_for_cpu(struct device *dev, struct scatterlist *sgl,
 	for_each_sg(sgl, sg, nents, i) {
 		if (!sg_dma_len(sg))
 			break;
-		iommu_sync_for_cpu(dev, sg_dma_address(sg), sg_dma_len(sg), dir);
+		window_sync_for_cpu(dev, sg_dma_address(sg), sg_dma_len(sg),
+				    dir);
 	}
 }
 
@@ -325,8 +302,8 @@ static void iommu_sync_sg_for_device(struct device *dev,
 	for_each_sg(sgl, sg, nents, i) {
 		if (!sg_dma_len(sg))
 			break;
-		iommu_sync_for_device(dev, sg_dma_address(sg), sg_dma_len(sg),
-				      dir);
+		window_sync_for_device(dev, sg_dma_address(sg), sg_dma_len(sg),
+				       dir);
 	}
 }
 
@@ -349,12 +326,12 @@ const struct dma_map_ops dma_window_iommu_ops = {
 	.free_pages		= window_free_pages,
 	.mmap			= window_mmap,
 	.get_sgtable		= window_get_sgtable,
-	.map_page		= iommu_map_page,
-	.unmap_page		= dma_window_iommu_unmap,
+	.map_page		= window_map_page,
+	.unmap_page		= window_unmap_page,
 	.map_sg			= dma_window_iommu_map_sg,
 	.unmap_sg		= dma_window_iommu_unmap_sg,
-	.sync_single_for_cpu	= iommu_sync_for_cpu,
-	.sync_single_for_device	= iommu_sync_for_device,
+	.sync_single_for_cpu	= window_sync_for_cpu,
+	.sync_single_for_device	= window_sync_for_device,
 	.sync_sg_for_cpu	= iommu_sync_sg_for_cpu,
 	.sync_sg_for_device	= iommu_sync_sg_for_device,
 	.dma_supported		= window_supported,
@@ -404,15 +381,6 @@ static size_t deny_max_mapping_size(struct device *dev)
 }
 
 /* What was mapped before is undone by whoever did it. */
-static void deny_unmap_page(struct device *dev, dma_addr_t addr, size_t size,
-			    enum dma_data_direction dir, unsigned long attrs)
-{
-	if (behind_iommu(dev))
-		dma_window_iommu_ops.unmap_page(dev, addr, size, dir, attrs);
-	else
-		window_unmap_page(dev, addr, size, dir, attrs);
-}
-
 static void deny_unmap_sg(struct device *dev, struct scatterlist *sgl,
 			  int nents, enum dma_data_direction dir,
 			  unsigned long attrs)
@@ -421,24 +389,6 @@ static void deny_unmap_sg(struct device *dev, struct scatterlist *sgl,
 		dma_window_iommu_ops.unmap_sg(dev, sgl, nents, dir, attrs);
 	else
 		window_unmap_sg(dev, sgl, nents, dir, attrs);
-}
-
-static void deny_sync_for_cpu(struct device *dev, dma_addr_t addr,
-			      size_t size, enum dma_data_direction dir)
-{
-	if (behind_iommu(dev))
-		dma_window_iommu_ops.sync_single_for_cpu(dev, addr, size, dir);
-	else
-		window_sync_for_cpu(dev, addr, size, dir);
-}
-
-static void deny_sync_for_device(struct device *dev, dma_addr_t addr,
-				 size_t size, enum dma_data_direction dir)
-{
-	if (behind_iommu(dev))
-		dma_window_iommu_ops.sync_single_for_device(dev, addr, size, dir);
-	else
-		window_sync_for_device(dev, addr, size, dir);
 }
 
 static void deny_sync_sg_for_cpu(struct device *dev, struct scatterlist *sgl,
@@ -464,11 +414,11 @@ const struct dma_map_ops dma_window_deny_ops = {
 	.free			= window_free,
 	.free_pages		= window_free_pages,
 	.map_page		= deny_map_page,
-	.unmap_page		= deny_unmap_page,
+	.unmap_page		= window_unmap_page,
 	.map_sg			= deny_map_sg,
 	.unmap_sg		= deny_unmap_sg,
-	.sync_single_for_cpu	= deny_sync_for_cpu,
-	.sync_single_for_device	= deny_sync_for_device,
+	.sync_single_for_cpu	= window_sync_for_cpu,
+	.sync_single_for_device	= window_sync_for_device,
 	.sync_sg_for_cpu	= deny_sync_sg_for_cpu,
 	.sync_sg_for_device	= deny_sync_sg_for_device,
 	.dma_supported		= deny_supported,

@@ -336,12 +336,13 @@ struct dma_window {
  * @bus_last: of its last byte
  * @natural: what is naturally aligned in memory is so on the bus, up to the
  *	largest size class, and all of the window is within the bus's limit
+ * @simple: buffers of up to this size can have any run of their class, bytes
+ * @copybreak: buffers of up to this size are bounced as a whole, bytes; only
+ *	behind an IOMMU there is a choice
+ * @stats: behind an IOMMU, the device's own counters, else NULL
  * @ratelimit: of its messages about a window that is full or out of reach
  * @warned: it was told of a call with an address that is not mapped
  * @iommu: the IOMMU domain that the window is mapped into, or NULL without one
- * @copybreak: behind an IOMMU, buffers of up to this size are bounced as a
- *	whole, bytes
- * @stats: behind an IOMMU, the device's own counters
  * @dir: its directory in debugfs, or NULL
  * @rcu: frees the client when no lookup can be passing it any more
  */
@@ -352,21 +353,31 @@ struct dma_window_client {
 	const char		*prop;
 	dma_addr_t		bus_base;
 	dma_addr_t		bus_last;
+	u32			simple;
+	u32			copybreak;
 	bool			natural;
+	struct dma_window_device_stats __percpu *stats;
 	struct ratelimit_state	ratelimit;
 	bool			warned;
 	struct dma_window_iommu	*iommu;
-	u32			copybreak;
-	struct dma_window_device_stats __percpu *stats;
 	struct dentry		*dir;
 	struct rcu_head		rcu;
 };
 
-/*
- * Behind an IOMMU, what a device starts with: buffers of up to so many bytes are
- * copied. Where copy and map cost the same, "make bench" shows.
+/**
+ * dma_window_set_copybreak() - up to which size buffers are bounced as a whole
+ * @client: the device and its window, its @natural set
+ * @size: bytes
+ *
+ * Context: any. Concurrent mappings see the old value or the new one.
  */
-#define DMA_WINDOW_COPYBREAK	SZ_16K
+static inline void dma_window_set_copybreak(struct dma_window_client *client,
+					    u32 size)
+{
+	WRITE_ONCE(client->copybreak, size);
+	WRITE_ONCE(client->simple, client->natural ?
+		   min_t(u32, size, DMA_WINDOW_MAX_CLASS_SIZE) : 0);
+}
 
 /* The largest buffer that is mapped in place at once, bytes. */
 #define DMA_WINDOW_MAX_LARGE	SZ_2G
@@ -480,6 +491,9 @@ void dma_window_chunk_put(struct dma_window *win,
 dma_addr_t dma_window_bounce_map(struct device *dev, phys_addr_t orig,
 				 size_t size, enum dma_data_direction dir,
 				 unsigned long attrs);
+dma_addr_t dma_window_bounce(struct dma_window_client *client, phys_addr_t orig,
+			     size_t size, enum dma_data_direction dir,
+			     unsigned long attrs);
 void dma_window_bounce_unmap(struct device *dev, dma_addr_t addr,
 			     unsigned long attrs);
 void dma_window_bounce_sync(struct dma_window_client *client, dma_addr_t addr,
@@ -499,16 +513,17 @@ size_t dma_window_max_request(const struct dma_window *win);
 dma_addr_t dma_window_iommu_map(struct device *dev, phys_addr_t phys,
 				size_t size, enum dma_data_direction dir,
 				unsigned long attrs);
-void dma_window_iommu_unmap(struct device *dev, dma_addr_t addr, size_t size,
-			    enum dma_data_direction dir, unsigned long attrs);
+void dma_window_iommu_unmap(struct device *dev, dma_addr_t addr,
+			    unsigned long attrs);
 int dma_window_iommu_map_sg(struct device *dev, struct scatterlist *sgl,
 			    int nents, enum dma_data_direction dir,
 			    unsigned long attrs);
 void dma_window_iommu_unmap_sg(struct device *dev, struct scatterlist *sgl,
 			       int nents, enum dma_data_direction dir,
 			       unsigned long attrs);
-void dma_window_iommu_sync(struct device *dev, dma_addr_t addr, size_t size,
-			   enum dma_data_direction dir, bool for_cpu);
+void dma_window_iommu_sync(struct dma_window_client *client, dma_addr_t addr,
+			   size_t size, enum dma_data_direction dir,
+			   bool for_cpu);
 const char *dma_window_iommu_differs(struct device *dev,
 				     const struct device_node *region);
 int dma_window_iommu_check(struct device *dev, const struct dma_window_ref *ref,
@@ -517,10 +532,41 @@ struct dma_window_iommu *
 dma_window_iommu_get(struct device *dev, const struct dma_window_ref *ref,
 		     struct dma_window *win, dma_addr_t *base);
 void dma_window_iommu_put(struct dma_window_iommu *io);
+u32 dma_window_iommu_copybreak(const struct dma_window_iommu *io);
 bool dma_window_iommu_is(struct device *dev, const struct dma_window_iommu *io);
 unsigned int dma_window_iommu_live(struct dma_window_client *client);
 unsigned int dma_window_iommu_reclaim(struct dma_window_client *client);
 #else
+static inline dma_addr_t dma_window_iommu_map(struct device *dev,
+					      phys_addr_t phys, size_t size,
+					      enum dma_data_direction dir,
+					      unsigned long attrs)
+{
+	return DMA_MAPPING_ERROR;
+}
+
+static inline void dma_window_iommu_unmap(struct device *dev, dma_addr_t addr,
+					  unsigned long attrs)
+{
+	struct dma_window_client *client = dma_window_client_of(dev);
+
+	if (client)
+		dma_window_invalid(client, "unmap", addr);
+}
+
+static inline void dma_window_iommu_sync(struct dma_window_client *client,
+					 dma_addr_t addr, size_t size,
+					 enum dma_data_direction dir,
+					 bool for_cpu)
+{
+	dma_window_invalid(client, "sync", addr);
+}
+
+static inline u32 dma_window_iommu_copybreak(const struct dma_window_iommu *io)
+{
+	return U32_MAX;
+}
+
 static inline const char *
 dma_window_iommu_differs(struct device *dev, const struct device_node *region)
 {
