@@ -20,9 +20,14 @@ region_raw() { REGIONS+="$1: $2 { $3 };"$'\n'; }
 # mmio_address N: of virtio-mmio transport N.
 mmio_address() { printf '%x' $((0xa000000 + $1 * 0x200)); }
 
-# on_pci SLOT PROPERTIES, on_mmio N PROPERTIES: on a device's node. For PCI these
-# may be child nodes; on_bridge PROPERTIES is for the host bridge's.
-on_pci() { PCI_NODES+="ep@$(printf '%x' "$1"),0 { reg = <$(($1 << 11)) 0 0 0 0>; $2 };"$'\n'; }
+# on_pci SLOT[.FUNCTION] PROPERTIES, on_mmio N PROPERTIES: on a device's node. For
+# PCI these may be child nodes; on_bridge PROPERTIES is for the host bridge's.
+on_pci() {
+	local slot=${1%.*} fn=0
+
+	[[ $1 != *.* ]] || fn=${1#*.}
+	PCI_NODES+="ep@$(printf '%x' "$slot"),$fn { reg = <$((slot << 11 | fn << 8)) 0 0 0 0>; $2 };"$'\n'
+}
 on_mmio() { ROOT_NODES+="virtio_mmio@$(mmio_address "$1") { $2 };"$'\n'; }
 on_bridge() { BRIDGE_PROPS+="$1 "; }
 
@@ -49,8 +54,13 @@ device_tree_overlay() {
 	END
 }
 
-# pci_name SLOT, mmio_name N: the device in the guest.
-pci_name() { printf '0000:00:%02x.0' "$1"; }
+# pci_name SLOT[.FUNCTION], mmio_name N: the device in the guest.
+pci_name() {
+	local fn=0
+
+	[[ $1 != *.* ]] || fn=${1#*.}
+	printf '0000:00:%02x.%x' "${1%.*}" "$fn"
+}
 mmio_name() { printf '%s.virtio_mmio' "$(mmio_address "$1")"; }
 
 # A pattern for virtio-rng: numbers that count up, in lines of 8 bytes.
@@ -163,52 +173,81 @@ every_on_mmio() {
 	device_tree_overlay
 }
 
-# iommu_guest: devices behind the IOMMU that the guest's file sets up, and one
-# that is not.
+# iommu_guest: every kind of device of QEMU's own behind the IOMMU that the
+# guest's file sets up, one without a region, one that is not behind it, and one
+# that would not go through it.
 iommu_guest() {
+	local opts=disable-legacy=on,iommu_platform=on
+
 	rng_source
-	region win 0x50000000 0x400000
-	region win4 0x51001000 0x400000
-	region win5 0x52000000 0x400000
-	virtio rng rng0 pci:2 disable-legacy=on,iommu_platform=on
-	on_pci 2 "$(uses win)"
-	virtio rng rng1 pci:3 disable-legacy=on
-	on_pci 3 "$(uses win)"
-	virtio blk blk0 pci:4 disable-legacy=on,iommu_platform=on
-	virtio blk blk1 mmio:0
-	on_mmio 0 "$(uses win)"
-	virtio blk blk2 pci:5 disable-legacy=on,iommu_platform=on
-	on_pci 5 "$(uses win4)"
-	virtio scsi scsi0 pci:6 disable-legacy=on,iommu_platform=on
-	on_pci 6 "$(uses win5)"
+	region rng 0x50000000 0x400000
+	region blk 0x50400000 0x400000
+	region scsi 0x52001000 0x400000
+	region net0 0x50c00000 0x400000
+	region net1 0x51000000 0x400000
+	region mmio 0x51400000 0x400000
+	region off 0x51800000 0x400000
+	virtio rng rng0 pci:2 $opts
+	on_pci 2 "$(uses rng)"
+	virtio blk blk0 pci:3 $opts
+	on_pci 3 "$(uses blk)"
+	virtio scsi scsi0 pci:4 $opts
+	on_pci 4 "$(uses scsi)"
+	HUB=1
+	virtio net net0 pci:5 $opts
+	on_pci 5 "$(uses net0)"
+	virtio net net1 pci:6 $opts,packed=on
+	on_pci 6 "$(uses net1)"
+	virtio blk blk1 pci:7 $opts
+	virtio blk blk2 mmio:0
+	on_mmio 0 "$(uses mmio)"
+	virtio rng rng1 pci:8 disable-legacy=on
+	on_pci 8 "$(uses off)"
 	device_tree_overlay
-	refusal virtio "$(pci_name 3)" "does not offer VIRTIO_F_ACCESS_PLATFORM, so it does not go through the IOMMU that its window is behind"
+	refusal virtio "$(pci_name 8)" "does not offer VIRTIO_F_ACCESS_PLATFORM, so it does" \
+		"not go through the IOMMU that its window is behind"
 	test_refusals
-	run_test rng0 30 virtio.sh rng "$(pci_name 2)" none rng0 modern,platform
-	run_test blk0 30 virtio.sh blk "$(pci_name 4)" none blk0 modern,platform
-	run_test blk2 30 virtio.sh blk "$(pci_name 5)" none blk2 modern,platform
-	run_test scsi0 30 virtio.sh scsi "$(pci_name 6)" none scsi0 modern,platform
-	run_test blk1 30 virtio.sh blk "$(mmio_name 0)" window@50000000 blk1 nomodern
-	run_test devices 5 devices.sh \
-		window@50000000="$(pci_name 2),$(pci_name 3),$(mmio_name 0)" \
-		window@51001000="$(pci_name 5)" window@52000000="$(pci_name 6)"
+	run_test blk0 60 iommu.sh blk "$(pci_name 3)" window@50400000 blk0 modern,platform
+	run_test scsi0 60 iommu.sh scsi "$(pci_name 4)" window@52001000 scsi0 modern,platform
+	run_test net0 60 iommu.sh net "$(pci_name 5)" window@50c00000 net0 modern,platform \
+		"$(pci_name 6)"
+	run_test net1 60 iommu.sh net "$(pci_name 6)" window@51000000 net1 \
+		modern,packed,platform "$(pci_name 5)"
+	run_test rng0 60 iommu.sh rng "$(pci_name 2)" window@50000000 rng0 modern,platform
+	run_test devices 10 devices.sh window@50000000="$(pci_name 2)" \
+		window@50400000="$(pci_name 3)" window@52001000="$(pci_name 4)" \
+		window@50c00000="$(pci_name 5)" window@51000000="$(pci_name 6)" \
+		window@51400000="$(mmio_name 0)" window@51800000="$(pci_name 8)"
+	run_test blk1 30 virtio.sh blk "$(pci_name 7)" none blk1 modern,platform
+	run_test blk2 30 virtio.sh blk "$(mmio_name 0)" window@51400000 blk2 nomodern
 }
 
-# edu_devices: three of QEMU's edu devices for device.sh, and EDU_TEST, which
-# calls it: 1 and 3 in one window, 2 with a region that is disabled. 1 also has
-# a shared-dma-pool, which it must not get.
+# edu_devices [SLOT]: three of QEMU's edu devices for device.sh, from that slot on
+# or 1, and EDU_TEST, which calls it: the first and third in one window, the
+# second with a region that is disabled. The first also has a shared-dma-pool,
+# which it must not get.
 edu_devices() {
+	local one=${1:-1} two three
+
+	two=$((one + 1)) three=$((one + 2))
 	region win 0x50000000 0x400000
 	region pool 0x50800000 0x400000 'compatible = "shared-dma-pool"; no-map;'
 	region off 0x50c00000 0x400000 'status = "disabled";'
 	# Its own mask is 28 bits, which no memory of this board is in reach of.
-	device edu,addr=1,dma_mask=0xffffffff
-	on_pci 1 "$(uses win) memory-region = <&pool>;"
-	device edu,addr=2,dma_mask=0xffffffff
-	on_pci 2 "$(uses off)"
-	device edu,addr=3,dma_mask=0xffffffff
-	on_pci 3 "$(uses win)"
+	device "edu,addr=$one,dma_mask=0xffffffff"
+	on_pci "$one" "$(uses win) memory-region = <&pool>;"
+	device "edu,addr=$two,dma_mask=0xffffffff"
+	on_pci "$two" "$(uses off)"
+	device "edu,addr=$three,dma_mask=0xffffffff"
+	on_pci "$three" "$(uses win)"
 	device_tree_overlay
 	# shellcheck disable=SC2034 # for who calls this
-	EDU_TEST="device.sh window@50000000 $(pci_name 1) $(pci_name 2) $(pci_name 3)"
+	EDU_TEST="device.sh window@50000000 $(pci_name "$one") $(pci_name "$two") $(pci_name "$three")"
+}
+
+# edu_behind: for device.sh behind the IOMMU that the guest's file sets up; with
+# memory for buffers of 12 MiB in one piece.
+edu_behind() {
+	ram 768
+	edu_devices 4
 }

@@ -5,8 +5,8 @@
 # the domain that it is in (I2).
 #
 # usage: iommu-groups.sh WINDOW FUNCTION OTHER ALONE
-#   FUNCTION  a device that names WINDOW
-#   OTHER     another in its group that names nothing, bound: so FUNCTION is not
+#   FUNCTION  a device that names WINDOW, bound
+#   OTHER     another in its group, that names nothing: so it is not bound
 #   ALONE     a device with WINDOW and a group of its own, bound
 
 # shellcheck source=lib.sh
@@ -15,45 +15,56 @@
 [ $# -eq 4 ] || skip_all "no devices given: iommu-groups.sh WINDOW FUNCTION OTHER ALONE"
 window=$1 function=$2 other=$3 alone=$4
 ERR="restricted-dma-region: /reserved-memory/$window:"
-
-# The last line that the kernel said of DEVICE that matches REGEX.
-said() { dmesg | grep -F " $1: " | grep -qE "$2"; }
+SHARES="shares its IOMMU group with"
 
 group() { readlink -f "$(sysfs "$1")/iommu_group"; }
 
 same_group() { equal "groups" "$(group "$function")" "$(group "$other")"; }
 
-# refused DEVICE REGEX: a driver does not get it, and the reason is this.
+# said DEVICE TEXT: since the log was last cleared.
+said() {
+	dmesg | grep -F " $1: " | grep -qF "$2" || {
+		dmesg | tail -n 2
+		return 1
+	}
+}
+
+# refused DEVICE TEXT: a driver does not get it, and the reason is this.
 refused() {
 	dmesg -c >/tmp/dmesg.old
 	! bind "$1" 2>/dev/null || { echo "$1 was bound" && return 1; }
-	said "$1" "$2" || { dmesg | tail -n 2 && return 1; }
+	said "$1" "$2"
 }
 
-# Without the other, there is nothing against it.
+has_window() { bound "$1" && in_window "$1" "$window"; }
+
+other_refused() {
+	refused "$other" "$SHARES $function, which names a restricted-dma-region" &&
+		has_window "$function"
+}
+
+# The two are there, so neither can have a driver, until one goes.
+both_refused() {
+	unbind "$function" || return 1
+	refused "$function" "$ERR $SHARES $other, which does not name the same region" &&
+		refused "$other" "$SHARES $function"
+}
+
 only_one_left() {
 	echo 1 >"$(sysfs "$other")/remove"
-	bind "$function" && in_window "$function" "$window"
+	bind "$function" && has_window "$function"
 }
 
-# Then the other comes, late: it is the one to be refused.
+# Then the other comes, late.
 comes_late() {
 	dmesg -c >/tmp/dmesg.old
 	echo 1 >/sys/bus/pci/rescan
 	sysfs "$other" >/tmp/other || return 1
 	! bound "$other" || { echo "$other was bound" && return 1; }
-	dmesg | grep -qF "shares its IOMMU group with $function" ||
-		{ dmesg | tail -n 3 && return 1; }
+	said "$other" "$SHARES $function" && has_window "$function"
 }
 
-# And once more, by hand; while FUNCTION goes on as before.
-still_refused() {
-	refused "$other" "shares its IOMMU group with $function" &&
-		bound "$function" && in_window "$function" "$window"
-}
-
-# FUNCTION has had its driver; the group is left to OTHER.
-goes() {
+other_left() {
 	unbind "$function"
 	echo 1 >"$(sysfs "$function")/remove"
 	bind "$other"
@@ -62,34 +73,38 @@ goes() {
 type_of() { cat "$(group "$1")/type"; }
 set_type() { echo "$2" 2>/dev/null >"$(group "$1")/type"; }
 
-# A driver is bound: no other domain, and not another kind of invalidation.
+# While a driver is bound, there is no other domain.
 kept() {
 	was=$(type_of "$alone")
-	! set_type "$alone" "$1" || { echo "the type can be set to $1" && return 1; }
-	equal type "$(type_of "$alone")" "$was"
+	! set_type "$alone" identity || { echo "the type can be set" && return 1; }
+	equal type "$(type_of "$alone")" "$was" && has_window "$alone"
 }
 
 identity() {
-	unbind "$alone" || return 1
-	set_type "$alone" identity && equal type "$(type_of "$alone")" identity || return 1
+	unbind "$alone" && set_type "$alone" identity || return 1
+	equal type "$(type_of "$alone")" identity || return 1
 	refused "$alone" "$ERR its IOMMU domain is not one for the DMA API"
 }
 
+# Each is a new domain; the window was in the one before.
 back() {
-	set_type "$alone" DMA && bind "$alone" && in_window "$alone" "$window"
+	for type in DMA identity DMA-FQ identity DMA; do
+		set_type "$alone" $type || return 1
+		[ $type = identity ] && continue
+		bind "$alone" && has_window "$alone" && unbind "$alone" || return 1
+	done
+	bind "$alone" && has_window "$alone"
 }
 
 ktap_print_header
-ktap_set_plan 10
+ktap_set_plan 9
 check "$function and $other share a group" same_group
-check "$function is refused: $other names no region" \
-	refused "$function" "$ERR shares its IOMMU group with $other"
-check "$other has its driver all the same" bound "$other"
+check "$function has its window; $other, which names none, is refused" other_refused
+check "both are refused when neither has a driver" both_refused
 check "$function has its window when $other is gone" only_one_left
 check "$other, late, is refused" comes_late
-check "$other is refused, whoever tries, and $function is not disturbed" still_refused
-check "$other is free when $function is gone" goes
-check "$alone: no lazy invalidation, no identity while bound" eval 'kept DMA-FQ && kept identity'
+check "$other has a driver when $function is gone" other_left
+check "$alone: no identity domain while bound" kept
 check "$alone: refused with an identity domain" identity
-check "$alone: has its window in a domain for DMA" back
+check "$alone: has its window in each domain for DMA" back
 ktap_finished

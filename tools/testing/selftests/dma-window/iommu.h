@@ -21,6 +21,8 @@ struct behind {
 	u64		g;	/* granule */
 	u64		phys;
 	u32		domain;
+	/* There was no room in it, so what can be mapped in place may have been. */
+	bool		full;
 };
 
 /* A walk's result: sorted, as all walks. */
@@ -224,6 +226,14 @@ static inline struct layout layout_of(u64 g, u64 copybreak, u64 phys, u64 size)
 	return l;
 }
 
+/* As it is, where a full window left a choice. */
+static inline struct layout layout_at(struct behind *b, u64 copybreak, u64 addr, u64 phys,
+				      u64 size)
+{
+	return layout_of(b->g, b->full && !inside(&b->e, addr, size) ? 0 : copybreak, phys,
+			 size);
+}
+
 /* An explanation on its own line of the output; false for the caller. */
 static inline bool wrong(const char *format, ...)
 {
@@ -308,16 +318,21 @@ static inline bool seg_whole(u64 g, u64 phys, const struct edu_seg *seg)
 	return seg->size && !((phys + seg->offset) % g) && !(seg->size % g);
 }
 
-/* From @i on, the end of what is mapped as one; @i + 1 if that is by itself. */
+/* From @i on, the end of what is mapped as one, or else one by one. */
 static inline u32 run_end(u64 g, u64 copybreak, u64 phys, const struct edu_seg *segs,
-			  u32 n, u32 i)
+			  u32 n, u32 i, u64 boundary, bool *as_one)
 {
 	u64 total = 0;
 	u32 end;
 
-	for (end = i; end < n && seg_whole(g, phys, &segs[end]); end++)
+	/* No range is larger than what may lie within a boundary. */
+	for (end = i; end < n && seg_whole(g, phys, &segs[end]); end++) {
+		if (total + segs[end].size > boundary + 1)
+			break;
 		total += segs[end].size;
-	return end > i && total > copybreak ? end : i + 1;
+	}
+	*as_one = end > i && total > copybreak;
+	return end > i ? end : i + 1;
 }
 
 /*
@@ -328,68 +343,46 @@ static inline bool sg_placed(struct behind *b, u64 copybreak, u64 phys,
 			     const struct edu_seg *segs, u32 n, u32 mapped, u64 max,
 			     u64 boundary, struct piece *pieces, u32 *npieces)
 {
-	u32 i = 0, d = 0, k, end;
+	u64 len = 0, at = 0;
+	u32 i, d, k, end = 0;
 	struct layout l;
-	u64 len, at = 0;
+	bool as_one = false;
 
 	*npieces = 0;
-	while (i < n) {
-		end = run_end(b->g, copybreak, phys, segs, n, i);
-		if (d == mapped)
-			return wrong("only %u segments", mapped);
-		l = layout_of(b->g, copybreak, phys + segs[i].offset, segs[i].size);
-		if (end == i + 1 && (l.small || !seg_whole(b->g, phys, &segs[i]))) {
-			if (segs[d].dma_size != segs[i].size)
-				return wrong("entry %u has %llu bytes, not %u", i,
-					     (unsigned long long)segs[d].dma_size,
-					     segs[i].size);
-			if (!placed(b, &l, segs[d].addr, phys + segs[i].offset, segs[i].size))
-				return wrong("entry %u of %u, segment %u", i, n, d);
-			*npieces += pieces_of(b->g, &l, segs[i].offset, segs[i].size,
-					      segs[d].addr, pieces + *npieces);
-			d++;
-			i++;
-			continue;
+	for (i = 0, d = 0, k = 0; i < n; i++) {
+		const struct edu_seg *seg = &segs[i];
+
+		if (i == end) {
+			k = i;
+			end = run_end(b->g, copybreak, phys, segs, n, i, boundary, &as_one);
 		}
 		/* As __finalise_sg() of dma-iommu merges them. */
-		for (k = i, len = 0; k < end; k++) {
-			if (k == i || !(at & boundary) || max - len < segs[k].size) {
-				if (k > i && segs[d++].dma_size != len)
-					return wrong("segment %u has %llu bytes, not %llu",
-						     d - 1,
-						     (unsigned long long)segs[d - 1].dma_size,
-						     (unsigned long long)len);
-				if (d == mapped)
-					return wrong("only %u segments", mapped);
-				/* One range: with gaps only where a boundary asks for them. */
-				if (k > i && (boundary == 0xffffffff ? segs[d].addr != at :
-					      segs[d].addr < at))
-					return wrong("segment %u is at %#llx, not %#llx", d,
-						     (unsigned long long)segs[d].addr,
-						     (unsigned long long)at);
-				at = segs[d].addr;
-				len = 0;
-			}
-			l = layout_of(b->g, 0, phys + segs[k].offset, segs[k].size);
-			if (!placed(b, &l, at, phys + segs[k].offset, segs[k].size))
-				return wrong("entry %u of %u, segment %u", k, n, d);
-			*npieces += pieces_of(b->g, &l, segs[k].offset, segs[k].size, at,
-					      pieces + *npieces);
-			at += segs[k].size;
-			len += segs[k].size;
-			/* Where to expect it behind a gap is not for us to say. */
-			if (boundary != 0xffffffff && k + 1 < end &&
-			    segs[d].dma_size == len && d + 1 < mapped &&
-			    segs[d + 1].addr != at)
-				at = segs[d + 1].addr & ~boundary;
+		if (as_one && i > k && at & boundary && len + seg->size <= max) {
+			len += seg->size;
+		} else {
+			if (i && segs[d++].dma_size != len)
+				return wrong("segment %u has %llu bytes, not %llu", d - 1,
+					     (unsigned long long)segs[d - 1].dma_size,
+					     (unsigned long long)len);
+			if (d == mapped)
+				return wrong("only %u segments", mapped);
+			if (as_one && i > k && segs[d].addr != at)
+				return wrong("segment %u is at %#llx, not %#llx", d,
+					     (unsigned long long)segs[d].addr,
+					     (unsigned long long)at);
+			at = segs[d].addr;
+			len = seg->size;
 		}
-		if (segs[d].dma_size != len)
-			return wrong("segment %u has %llu bytes, not %llu", d,
-				     (unsigned long long)segs[d].dma_size,
-				     (unsigned long long)len);
-		d++;
-		i = end;
+		l = layout_at(b, as_one ? 0 : copybreak, at, phys + seg->offset, seg->size);
+		if (!placed(b, &l, at, phys + seg->offset, seg->size))
+			return wrong("entry %u of %u, segment %u", i, n, d);
+		*npieces += pieces_of(b->g, &l, seg->offset, seg->size, at, pieces + *npieces);
+		at += seg->size;
 	}
+	if (segs[d].dma_size != len)
+		return wrong("segment %u has %llu bytes, not %llu", d,
+			     (unsigned long long)segs[d].dma_size, (unsigned long long)len);
+	d++;
 	for (k = 0; k < mapped; k++)
 		if ((segs[k].addr ^ (segs[k].addr + segs[k].dma_size - 1)) & ~boundary)
 			return wrong("segment %u crosses the boundary: %#llx, %#llx bytes", k,

@@ -22,11 +22,14 @@
 #define SPACE	(512 * KIB)
 #define NSEGS	64
 #define MAX_SEG	65536
+/* Looked through time and again: less than for other tests. */
+#define FUZZ_BITS	26
 
 struct live {
 	bool on, list;
 	u32 id, dir, np;
 	u64 addr, at, size;
+	u64 from, to;		/* what is looked at of the driver's memory */
 	struct piece pieces[3 * NSEGS];
 };
 
@@ -163,9 +166,9 @@ static bool check_pieces(struct fuzz *f, const struct live *m)
 	return true;
 }
 
-static bool check_driver(struct fuzz *f, u32 slot)
+static bool check_driver(struct fuzz *f, const struct live *m)
 {
-	return !memcmp(f->cpu + slot * SPACE, f->buf.mem + slot * SPACE, SPACE) ||
+	return !memcmp(f->cpu + m->from, f->buf.mem + m->from, m->to - m->from) ||
 	       wrong("the driver has wrong bytes");
 }
 
@@ -201,6 +204,17 @@ static bool through_engine(struct fuzz *f, const struct live *m)
 	return check_pieces(f, m);
 }
 
+/* New bytes for the driver's memory from @from to @to, and a granule around it. */
+static void renew(struct fuzz *f, struct live *m, u32 slot, u64 from, u64 to)
+{
+	u64 base = slot * SPACE, end = base + SPACE;
+
+	m->from = from - base > f->b.g ? from - f->b.g : base;
+	m->to = end - to > f->b.g ? to + f->b.g : end;
+	scribble(&f->rng, f->buf.mem + m->from, m->to - m->from);
+	memcpy(f->cpu + m->from, f->buf.mem + m->from, m->to - m->from);
+}
+
 static bool begin(struct fuzz *f, u32 slot, u64 sample)
 {
 	struct live *m = &f->live[slot];
@@ -208,8 +222,6 @@ static bool begin(struct fuzz *f, u32 slot, u64 sample)
 	u64 base = slot * SPACE, full;
 	u32 i;
 
-	scribble(&f->rng, f->buf.mem + base, SPACE);
-	memcpy(f->cpu + base, f->buf.mem + base, SPACE);
 	m->dir = below(&f->rng, 3);
 	m->list = !below(&f->rng, 3);
 	full = counter("fail_full");
@@ -221,9 +233,11 @@ static bool begin(struct fuzz *f, u32 slot, u64 sample)
 
 		if (!n)
 			return true;
+		renew(f, m, slot, f->segs[0].offset, f->segs[n - 1].offset + f->segs[n - 1].size);
 		if (ioctl(f->b.e.fd, EDU_MAP_SG, &sg))
 			goto refused;
 		m->id = sg.id;
+		f->b.full = counter("fail_full") > full;
 		if (!sg_placed(&f->b, f->copybreak, f->buf.addr, f->segs, n, sg.mapped, MAX_SEG,
 			       0xffffffff, m->pieces, &m->np))
 			return wrong("list of %u", n);
@@ -233,11 +247,13 @@ static bool begin(struct fuzz *f, u32 slot, u64 sample)
 
 		m->at = base + random_offset(f);
 		m->size = random_size(f, base + SPACE - m->at);
+		renew(f, m, slot, m->at, m->at + m->size);
 		if (map(&f->b.e, &p, &f->buf, m->at, m->size, m->dir, attrs))
 			goto refused;
 		m->id = p.id;
 		m->addr = p.addr;
-		l = layout_of(f->b.g, f->copybreak, f->buf.addr + m->at, m->size);
+		f->b.full = counter("fail_full") > full;
+		l = layout_at(&f->b, f->copybreak, p.addr, f->buf.addr + m->at, m->size);
 		if (!placed(&f->b, &l, p.addr, f->buf.addr + m->at, m->size))
 			return wrong("%llu bytes at %llu", (unsigned long long)m->size,
 				     (unsigned long long)m->at);
@@ -283,7 +299,7 @@ static bool end(struct fuzz *f, u32 slot)
 		    !unreachable(&f->b, p->addr, p->size))
 			return false;
 	}
-	return check_driver(f, slot);
+	return check_driver(f, m);
 }
 
 /* Something that a driver or a device does with a mapping. */
@@ -313,7 +329,7 @@ static bool use(struct fuzz *f, u32 slot)
 		memcpy(f->buf.mem + p->at + from, f->cpu + p->at + from, size);
 		return true;
 	case 4:
-		return check_pieces(f, m) && check_driver(f, slot);
+		return check_pieces(f, m) && check_driver(f, m);
 	}
 	sync.for_cpu = below(&f->rng, 2);
 	first = 0;
@@ -339,7 +355,7 @@ static bool use(struct fuzz *f, u32 slot)
 		if (!sync.for_cpu && m->dir != EDU_FROM_DEVICE)
 			memcpy(f->shadow + a, f->cpu + a, z - a);
 	}
-	return check_driver(f, slot) && check_pieces(f, m);
+	return check_driver(f, m) && check_pieces(f, m);
 }
 
 struct granule {
@@ -356,14 +372,17 @@ static int compare(const void *a, const void *b)
 /* The whole page table against all live mappings. */
 static bool check_walk(struct fuzz *f)
 {
-	enum { MAX = 2 * SLOTS * (SPACE / 4096) };
+	enum { MAX = SLOTS * (SPACE / 4096 + 2 * NSEGS) };
 	static struct granule should[MAX];
-	struct walk w = walk(&f->b, 0, 1ull << SPACE_BITS);
+	struct walk w = walk(&f->b, 0, 1ull << FUZZ_BITS);
 	u64 g = f->b.g, at, phys;
 	u32 n = 0, i, k, s;
 	bool window = false;
 
 	f->walks++;
+	/* Nor is any memory of the driver's touched that nobody has mapped. */
+	if (memcmp(f->cpu, f->buf.mem, SLOTS * SPACE))
+		return wrong("the driver has wrong bytes, where nothing is mapped");
 	for (s = 0; s < SLOTS; s++) {
 		for (i = 0; f->live[s].on && i < f->live[s].np; i++) {
 			const struct piece *p = &f->live[s].pieces[i];
@@ -411,7 +430,7 @@ static bool fuzz_begin(struct fuzz *f, u64 seed, bool alone)
 	f->alone = alone;
 	f->rng.s = seed * 0x9e3779b97f4a7c15ull | 1;
 	behind_open(&f->b);
-	edu_limit(&f->b.e, EDU_FORCE_MASK, (1ull << SPACE_BITS) - 1);
+	edu_limit(&f->b.e, EDU_FORCE_MASK, (1ull << FUZZ_BITS) - 1);
 	if (mem_new(&f->b.e, &f->buf, EDU_BUFFER, SLOTS * SPACE, 0, 0))
 		return wrong("no memory");
 	f->cpu = malloc(SLOTS * SPACE);
