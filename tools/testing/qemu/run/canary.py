@@ -49,17 +49,6 @@ def descriptor(pid, obj):
     raise evidence.EvidenceError(f"QEMU has no descriptor of {obj}")
 
 
-def joined(ranges):
-    """The same bytes as the (start, end) ranges, none twice."""
-    out = []
-    for start, end in sorted(ranges):
-        if out and start <= out[-1][1]:
-            out[-1][1] = max(out[-1][1], end)
-        else:
-            out.append([start, end])
-    return out
-
-
 class Search:
     def __init__(self, texts):
         self.texts = texts
@@ -107,7 +96,7 @@ def search(path, directory, name, place, pid):
         fd = descriptor(guest.pid, obj)
         with mmap.mmap(fd, 0, prot=mmap.PROT_READ) as memory:
             os.close(fd)
-            for start, end in joined(ranges):
+            for start, end in evidence.joined(ranges):
                 found.search(memory, start, end)
     sample = private_sample(guest, directory)
     facts = {"window": window.size, "searched": found.searched, "strings": found.counts[0],

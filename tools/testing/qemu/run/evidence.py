@@ -7,6 +7,7 @@ usage: evidence.py look QMP-SOCKET PHASE NAME=BASE+SIZE=PID[,GUARD-PID]...
        evidence.py control DIRECTORY NAME...
        evidence.py leaks DIRECTORY NAME=BYTES,DESCRIPTORS...
        evidence.py canary DIRECTORY window|mainline
+       evidence.py iommu DIRECTORY
        evidence.py table TSV DIRECTORY...
 
 look    prints facts ("KEY VALUE" lines) on the backends NAME, whose windows
@@ -20,6 +21,7 @@ leaks   the same for a run that is open on purpose: so many BYTES mapped of othe
         claims of isolation must not hold.
 canary  the same for searches of a stopped backend (canary.py): nothing may be
         found in a window, something must be found in mainline's pool.
+iommu   the same for QEMU's trace of a virtio-iommu (iommu.py), DIRECTORY/trace.
 table   puts the evidence.tsv of several directories together, into TSV and
         as a table for people.
 
@@ -37,6 +39,7 @@ import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
 import qmp  # noqa: E402 (beside the runner, not beside this file)
+from iommu import READ, WRITE, Endpoint, TraceError, joined, read_trace  # noqa: E402
 
 MAPS_LINE = re.compile(
     r"([0-9a-f]+)-([0-9a-f]+) (\S+) ([0-9a-f]+) ([0-9a-f]+):([0-9a-f]+) (\d+)\s*(.*)")
@@ -98,13 +101,7 @@ def family(pid):
 
 def union(ranges):
     """How many bytes the (start, end) ranges cover together."""
-    total, last = 0, -1
-    for start, end in sorted(ranges):
-        start = max(start, last)
-        if end > start:
-            total += end - start
-            last = end
-    return total
+    return sum(end - start for start, end in joined(ranges))
 
 
 class Window:
@@ -381,6 +378,8 @@ def leaks(directory, *specs):
         sys.exit(1)
 
 
+# In what the guest writes, the marker is in each line of so many bytes.
+CANARY_LINE = 32
 # Of a sample of the guest's private memory at least this part is the string; the
 # rest is the kernel, and what the load has used.
 ENOUGH = 1 / 4
@@ -431,6 +430,176 @@ def canary(directory, kind):
             f"strings on the disk: {facts.text('canary.on_disk') or '?'}")
     write_tsv(os.path.join(directory, "evidence.tsv"),
               [(f"canary.{kind}", found["freed"]), (f"canary.{kind}_alive", found["alive"])])
+    if not c.print():
+        sys.exit(1)
+
+
+SECTOR = 512
+# The sizes of I/O: of a page, and larger than any copybreak that is of use.
+SMALL, LARGE = 4 << 10, 256 << 10
+
+
+class Phase:
+    """What happened between two cuts of the trace, to one device."""
+
+    def __init__(self):
+        # One request to unmap may end several mappings.
+        self.maps, self.unmaps, self.unmapped = [], 0, 0
+        # Bytes of each request to the disk, which must be one and the same.
+        self.reads, self.writes, self.disks = [], [], set()
+        # The most that the device could reach, and what of it was not the window.
+        self.reach = self.outside = 0
+
+    def io(self):
+        return self.reads + self.writes
+
+    def requests(self):
+        return len(self.maps) + self.unmaps
+
+
+class Recorded:
+    """What the trace says of the device NAME."""
+
+    def __init__(self, events, facts, name, window):
+        self.endpoint = Endpoint(facts.number(f"{name}.endpoint"))
+        self.faults = 0
+        # Until the first cut, between two cuts, and all of it.
+        self.before, self.small, self.large, self.all = (Phase() for _ in range(4))
+        cuts = {phase: [facts.number(f"cut.{name}.{what}.{end}") for end in ("begin", "end")]
+                for what, phase in (("small", self.small), ("large", self.large))}
+        end = cuts[self.large][1]
+        order = cuts[self.small] + cuts[self.large]
+        if order[0] <= 0 or not order[0] < order[1] <= order[2] < order[3]:
+            raise EvidenceError(f"{name}: the trace has no such cuts: {order}")
+        for at, event, values in events:
+            if at >= end:
+                break
+            self.endpoint.event(event, values)
+            # What is there when a phase begins can be reached in it, too.
+            now = [self.all] + [p for p, (a, b) in cuts.items() if a <= at < b]
+            if at < order[0]:
+                now.append(self.before)
+            for phase in now:
+                self.record(phase, event, values, window)
+        # The last word of the trace is what is left then.
+        self.left = joined(m.ram() for m in self.endpoint.mappings.values())
+
+    def record(self, phase, event, values, window):
+        if event == "virtio_iommu_report_fault":
+            self.faults += values["endpoint"] == self.endpoint.number and phase is self.all
+        elif event in ("virtio_blk_handle_read", "virtio_blk_handle_write"):
+            which = phase.reads if event.endswith("read") else phase.writes
+            which.append(values["nsectors"] * SECTOR)
+            phase.disks.add(values["vdev"])
+        elif self.endpoint.mine(values):
+            if event == "virtio_iommu_map":
+                phase.maps.append(self.endpoint.mappings[values["virt_start"]])
+            elif event == "virtio_iommu_unmap":
+                phase.unmaps += 1
+            elif event == "virtio_iommu_unmap_done":
+                phase.unmapped += 1
+        ranges = [m.ram() for m in self.endpoint.mappings.values()]
+        total = union(ranges)
+        phase.reach = max(phase.reach, total)
+        phase.outside = max(phase.outside, union(ranges + [window]) - (window[1] - window[0]))
+
+
+def claim_large(c, facts, name, r):
+    """What was in flight when the host searched: without it, it proves nothing."""
+    size = facts.number(f"{name}.large.bytes")
+    writes, markers = (facts.number(f"{name}.search.{what}") for what in ("writes", "markers"))
+    c.claim(writes > 0 and markers >= size // CANARY_LINE > 0,
+            f"{name}: searched with large writes in flight, all of their data found",
+            f"{writes} requests, {markers} lines of data of {size // CANARY_LINE} in "
+            f"{facts.number(f'{name}.search.readable')} bytes")
+    c.claim(facts.text(f"{name}.large.written") == "yes" and max(r.large.io(), default=0) >= LARGE,
+            f"{name}: large data verified on both sides",
+            f"right: {facts.text(f'{name}.large.written') or '?'}, "
+            f"{sum(r.large.io())} bytes, largest request {max(r.large.io(), default=0)}")
+
+
+def claim_small(c, facts, name, r):
+    sizes = set(r.small.io())
+    c.claim(sizes == {SMALL} and len(r.small.disks) == 1 and r.small.reads and r.small.writes and
+            verified(facts, name),
+            f"{name}: small data verified on both sides",
+            f"{len(r.small.reads)} reads and {len(r.small.writes)} writes of "
+            f"{'/'.join(map(str, sorted(sizes))) or '?'} bytes, sums " +
+            ", ".join(f"{a[:12] or 'missing'} {b[:12] or 'missing'}"
+                      for a, b in sums(facts, name)))
+
+
+def iommu(directory):
+    facts = Facts(directory)
+    base, size = facts.number("iommu.base"), facts.number("iommu.size")
+    window = (base, base + size)
+    events = read_trace(os.path.join(directory, "trace"))
+    r, plain = (Recorded(events, facts, name, window) for name in ("iommu", "plain"))
+    strings = {name: facts.number(f"{name}.search.strings") for name in ("iommu", "plain")}
+    c = Claims()
+
+    first = [(m.ram(), m.flags) for m in r.before.maps]
+    c.claim(r.endpoint.attached == 1 and not r.endpoint.bypassed,
+            "iommu: the device never goes past the IOMMU",
+            f"attached {r.endpoint.attached} times, bypassed: {r.endpoint.bypassed}")
+    c.claim(first == [(window, READ | WRITE)] and r.before.unmaps == 0,
+            "iommu: the window is mapped, all of it, once, and nothing else",
+            "requests " + ", ".join(f"{a:#x}-{b:#x} flags {f}" for (a, b), f in first))
+    claim_small(c, facts, "iommu", r)
+    c.claim(r.small.requests() == 0 and r.small.io(),
+            "iommu: small reads and writes ask nothing of the IOMMU",
+            f"{len(r.small.maps)} maps, {r.small.unmaps} unmaps")
+    c.claim(r.small.reach == size and r.small.outside == 0,
+            "iommu: small: the device can reach its window and nothing else",
+            f"at most {r.small.reach} bytes, {r.small.outside} not in the window")
+    claim_large(c, facts, "iommu", r)
+    whole = [m for m in r.large.maps if not window[0] <= m.phys < window[1]]
+    in_place, most = sum(m.size for m in whole), sum(r.large.io())
+    piece = max((m.size for m in whole), default=0)
+    c.claim(most // 2 <= in_place <= most and piece >= LARGE,
+            "iommu: large: most of the data is mapped in place, in large pieces where it can be",
+            f"{in_place} bytes of {most}, by {len(r.large.maps)} requests, the largest {piece}")
+    c.claim(all(m.flags in (READ, WRITE) for m in whole) and strings["iommu"] == 0,
+            "iommu: large: only pages that are data all over: nothing beside it can be read",
+            f"{strings['iommu']} strings")
+    # Of each buffer, one page less than its size: it shares two. A table of
+    # descriptors for all of them fills one.
+    size_large = facts.number("iommu.large.bytes")
+    c.claim(0 < r.all.outside <= size_large,
+            "iommu: large: beside its window it can reach what is in flight at most",
+            f"{r.all.outside} bytes, {size_large} in flight")
+    c.claim(len(r.large.maps) == r.large.unmapped > 0 and r.left == [list(window)],
+            "iommu: large: all is unmapped again, and the window is what is left",
+            f"{len(r.large.maps)} mappings, {r.large.unmapped} unmapped, left " +
+            ", ".join(f"{a:#x}-{b:#x}" for a, b in r.left))
+    c.claim(r.faults == 0, "iommu: it asked for nothing else", f"faults {r.faults}")
+
+    claim_small(c, facts, "plain", plain)
+    each = plain.small.requests() / max(len(plain.small.io()), 1)
+    c.claim(each >= 2, "plain: without a region, each small read or write has its requests",
+            f"{len(plain.small.maps)} maps, {plain.small.unmaps} unmaps, {each:.1f} each")
+    claim_large(c, facts, "plain", plain)
+    c.claim(strings["plain"] > 0, "plain: without a region, what is beside the data can be read",
+            f"{strings['plain']} strings")
+
+    write_tsv(os.path.join(directory, "evidence.tsv"), [
+        ("iommu.window_bytes", size),
+        ("iommu.window_maps", len(first)),
+        ("iommu.small.ios", len(r.small.io())),
+        ("iommu.small.requests", r.small.requests()),
+        ("iommu.small.sha256_ok", "yes" if verified(facts, "iommu") else "no"),
+        ("iommu.small.reach", r.small.reach),
+        ("iommu.large.bytes", most),
+        ("iommu.large.in_place", in_place),
+        ("iommu.large.requests", r.large.requests()),
+        ("iommu.reach", r.all.reach),
+        ("iommu.large.strings", strings["iommu"]),
+        ("iommu.left", union(r.left)),
+        ("iommu.guest_bytes", facts.number("guest_bytes")),
+        ("iommu.plain.ios", len(plain.small.io())),
+        ("iommu.plain.requests", plain.small.requests()),
+        ("iommu.plain.strings", strings["plain"]),
+    ])
     if not c.print():
         sys.exit(1)
 
@@ -495,18 +664,39 @@ def table(tsv, *directories):
         here, there = (have.get(f"canary.{kind}{suffix}") for kind in ("window", "mainline"))
         if here or there:
             print(f"{label}: here {here or '?'}, mainline's pool {there or '?'}")
+    iommu_table({key.removeprefix("iommu."): value for key, value in evidence
+                 if key.startswith("iommu.")})
+
+
+def iommu_table(have):
+    """QEMU's own disk behind a virtio-iommu."""
+    if not have:
+        return
+    n = {key: int(value) for key, value in have.items() if value.isdigit()}
+    each = n["plain.requests"] / max(n["plain.ios"], 1)
+    print("behind a virtio-iommu: a disk inside QEMU, as QEMU's own trace has it")
+    for label, text in (
+            ("can reach", f"{size_text(n['small.reach'])} of {size_text(n['guest_bytes'])}, "
+             f"its window, mapped by {n['window_maps']} request; {size_text(n['reach'])} "
+             f"at most with large I/O, {size_text(n['left'])} after it"),
+            ("IOMMU requests", f"{n['small.requests']} in {n['small.ios']} reads and writes of "
+             f"{size_text(SMALL)}, sha256 equal: {have['small.sha256_ok']}; "
+             f"{each:.1f} each without a region"),
+            ("strings beside writes in flight that it could read",
+             f"{have['large.strings']}; {have['plain.strings']} without a region")):
+        print(f"  {label}: {text}")
 
 
 def main():
     commands = {"look": (look, 3), "claims": (claims, 2),
                 "control": (control, 2), "leaks": (leaks, 2),
-                "canary": (canary, 2), "table": (table, 2)}
+                "canary": (canary, 2), "iommu": (iommu, 1), "table": (table, 2)}
     command, least = commands.get(sys.argv[1] if len(sys.argv) > 1 else "", (None, 0))
     if not command or len(sys.argv) - 2 < least:
         sys.exit(__doc__.strip())
     try:
         command(*sys.argv[2:])
-    except (EvidenceError, qmp.QMPError, OSError, ValueError) as e:
+    except (EvidenceError, TraceError, qmp.QMPError, OSError, ValueError) as e:
         sys.exit(f"evidence.py {sys.argv[1]}: {e}")
 
 

@@ -12,9 +12,10 @@
  *
  * HOW is buffered, direct (from and to memory without the canary), beside
  * (direct, in the middle of pages that hold the canary, as does the buffer
- * itself before it is read into) or tmpfs (the same, with pages of a file in
- * tmpfs). What goes on for ever ends well with SIGTERM, once the I/O under way
- * is done and verified.
+ * itself before it is read into), tmpfs (the same, with pages of a file in
+ * tmpfs) or contiguous (the same, with pages that follow each other). What goes
+ * on for ever ends well with SIGTERM, once the I/O under way is done and
+ * verified.
  *
  * All data consists of lines of 32 bytes with the number of the line in their
  * file. In what the guest writes, each starts with the second string, the
@@ -23,6 +24,7 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/if_packet.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -109,6 +111,26 @@ static void *anonymous(size_t len)
 
 	if (p == MAP_FAILED)
 		die("mmap");
+	return p;
+}
+
+/* The ring of a packet socket is one allocation of the kernel, if it has it. */
+static void *contiguous(size_t len)
+{
+	struct tpacket_req req = {
+		.tp_block_size = len,
+		.tp_block_nr = 1,
+		.tp_frame_size = len,
+		.tp_frame_nr = 1,
+	};
+	int fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0);
+	void *p;
+
+	if (fd < 0 || setsockopt(fd, SOL_PACKET, PACKET_RX_RING, &req, sizeof(req)))
+		die("packet socket");
+	p = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (p == MAP_FAILED)
+		die("mmap of a packet socket");
 	return p;
 }
 
@@ -329,17 +351,18 @@ static int io(bool writing, char **argv)
 		.endless = !strcmp(argv[5], "endless"),
 	};
 	bool tmpfs = !strcmp(argv[1], "tmpfs");
+	bool ring = !strcmp(argv[1], "contiguous");
 	bool good;
 	int fd;
 
-	job.beside = tmpfs || !strcmp(argv[1], "beside");
+	job.beside = tmpfs || ring || !strcmp(argv[1], "beside");
 	job.direct = job.beside || !strcmp(argv[1], "direct");
 	if (!job.block || job.block % BESIDE || job.len % job.block) {
 		fprintf(stderr, "isolation-canary: bad block size %zu\n", job.block);
 		return 2;
 	}
 	job.room_len = (job.block + 2 * PAGE - 1) / PAGE * PAGE;
-	job.room = anonymous(job.room_len);
+	job.room = ring ? contiguous(job.room_len) : anonymous(job.room_len);
 	if (tmpfs) {
 		fd = memfd_create("canary", MFD_CLOEXEC);
 		if (fd < 0 || ftruncate(fd, job.room_len) ||
