@@ -376,6 +376,16 @@ TEST_F_TIMEOUT(confinement, masks, LIMIT)
 		EXPECT_LE(maps[i].addr + 64 * KIB - 1, half);
 	}
 	EXPECT_EQ(0, give_all(E, maps, n));
+
+	/* To the slot: one that is in reach only in part is not used. */
+	edu_limit(E, EDU_FORCE_MASK, E->base + 5 * SLOT + SLOT / 2 - 1);
+	for (n = 0; n < 8; n++) {
+		if (map(E, &maps[n], &buf, 0, SLOT, EDU_TO_DEVICE, EDU_NO_WARN))
+			break;
+		EXPECT_LE(maps[n].addr + SLOT, E->base + 5 * SLOT);
+	}
+	EXPECT_EQ(5, n);
+	EXPECT_EQ(0, give_all(E, maps, n));
 	edu_limit(E, EDU_FORCE_MASK, info.mask);
 	edu_limit(E, EDU_FORCE_COHERENT_MASK, info.coherent_mask);
 	EXPECT_EQ(0, mem_free(E, &buf));
