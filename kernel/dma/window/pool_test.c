@@ -569,6 +569,35 @@ static void test_kept(struct kunit *test)
 }
 
 /*
+ * What is taken ahead leaves as much room for what is given back; and nothing
+ * is, where others may need it.
+ */
+static void test_refill(struct kunit *test)
+{
+	struct model *m = model(test, 4096, 0);
+	struct dma_window_req req;
+	unsigned int class, scarce, kept, depth;
+
+	for (scarce = 0; scarce < 2; scarce++) {
+		for (class = 0; class < DMA_WINDOW_CLASSES; class++) {
+			req = streaming(m, BIT(class));
+			depth = m->pool.depth[class];
+			dma_window_pool_drain(&m->pool);
+			migrate_disable();
+			KUNIT_EXPECT_TRUE(test, alloc(test, m, &req, class));
+			kept = this_cpu_ptr(m->pool.cpu)->top[class];
+			migrate_enable();
+			KUNIT_EXPECT_LE(test, kept, scarce ? 0 : depth / 2);
+			KUNIT_EXPECT_GE(test, kept, scarce ? 0 : min(depth / 2, 1u));
+		}
+		req = streaming(m, 4096 / 4 * 3);
+		if (!scarce)
+			KUNIT_ASSERT_TRUE(test, alloc(test, m, &req, DMA_WINDOW_NO_CLASS));
+	}
+	finish(test, m);
+}
+
+/*
  * Others may have filled what this CPU keeps since dma_window_pool_pop() found
  * nothing there, or the task may have come from another CPU.
  */
@@ -736,6 +765,7 @@ static struct kunit_case cases[] = {
 	KUNIT_CASE(test_hiwater),
 	KUNIT_CASE(test_not_live),
 	KUNIT_CASE(test_kept),
+	KUNIT_CASE(test_refill),
 	KUNIT_CASE(test_refill_of_full),
 	KUNIT_CASE(test_drain_is_overtaken),
 	KUNIT_CASE_SLOW(test_race),
