@@ -24,7 +24,10 @@ echo "KTAP version 1"
 echo "1..$#"
 for s in "$@"; do
 	count=$((count + 1))
-	# The summary of a suite is numbered within the boot, here within this.
+	# The summary of a suite is numbered within the boot, here within this. A
+	# test that fails at every turn says so in megabytes: too much to send.
 	sed -e '/^KTAP version/d' -e '/^1\.\.1$/d' \
-		-e "s/^\(ok\|not ok\) [0-9]* /\1 $count /" "$dir/$s/results"
+		-e "s/^\(ok\|not ok\) [0-9]* /\1 $count /" "$dir/$s/results" |
+		awk '/^ *(ok|not ok|[0-9]+\.\.|KTAP|# Subtest)/ { said = 0; print; next }
+		     said++ < 12'
 done
