@@ -26,12 +26,12 @@
  * Lock order, in addition to window.h:
  *   iommu group's mutex	held by the callers of dma_window_domain_gone() and
  *				dma_window_iommu_setup(), taken by the check of the
- *				group's members, so never under dma_window_mutex
- *     domains_lock		dma_window_iommu.domain; writes to their list, with
- *				dma_window_mutex
+ *				group's members
+ *     dma_window_mutex		so nothing under it may take a group's mutex
  *   bucket->lock		innermost, one at a time
  */
 
+#include <linux/amba/bus.h>
 #include <linux/dma-window.h>
 #include <linux/error-injection.h>
 #include <linux/iommu.h>
@@ -106,8 +106,8 @@ struct dma_window_iommu {
 	struct bucket		table[BIT(BUCKET_BITS)];
 };
 
+/* With dma_window_iommu.domain, under dma_window_mutex. */
 static LIST_HEAD(domains);
-static DEFINE_SPINLOCK(domains_lock);
 
 static struct kmem_cache *large_cache __ro_after_init;
 
@@ -254,7 +254,14 @@ static struct large *large_claim(struct dma_window_client *client,
 	return NULL;
 }
 
-/* ---- Mapping in place ---- */
+/*
+ * ---- Mapping in place ----
+ *
+ * What the device is to write is zeroed there as it is in the window, whatever the
+ * attributes: what an IOMMU lets a device write it may let it read as well (stage
+ * 1 of an SMMU has no write-only), and what the driver takes for the device's data
+ * must not be its own past, even if the device lies about how much it wrote (I3).
+ */
 
 static void *chunk_vaddr(const struct dma_window *win,
 			 const struct dma_window_mapping *chunk)
@@ -401,6 +408,8 @@ static dma_addr_t large_map(struct dma_window_client *client, phys_addr_t phys,
 		fail_iommu(client, size, attrs, "no IOVA space within its DMA mask");
 		goto free;
 	}
+	if (dir == DMA_FROM_DEVICE)
+		memset(phys_to_virt(phys + head), 0, size - head - tail);
 	if (dma_window_large_map(client, domain, large->iova, sgl, n,
 				 large->span, dir, attrs)) {
 		fail_iommu(client, size, attrs, "the IOMMU does not map it");
@@ -753,6 +762,13 @@ static int run_map(struct list *list, struct scatterlist *sg, int n,
 			   "no IOVA space within its DMA mask");
 		goto free;
 	}
+	if (list->dir == DMA_FROM_DEVICE) {
+		struct scatterlist *each;
+		int i;
+
+		for_each_sg(sg, each, n, i)
+			memset(phys_to_virt(sg_phys(each)), 0, each->length);
+	}
 	if (dma_window_large_map(client, domain, large->iova, sg, n, size,
 				 list->dir, list->attrs)) {
 		fail_iommu(client, size, list->attrs,
@@ -769,15 +785,18 @@ static int run_map(struct list *list, struct scatterlist *sg, int n,
 
 	/* As few entries as the device's limits allow. */
 	addr = large->iova;
-	for (fresh = true; n--; sg = sg_next(sg), fresh = false) {
+	for (fresh = true; n--; sg = sg_next(sg)) {
 		size_t length = sg->length;
 
+		if (!length)
+			continue;
 		if (!fresh && addr & boundary &&
 		    sg_dma_len(list->out) + length <= max)
 			sg_dma_len(list->out) += length;
 		else
 			list_emit(list, addr, length);
 		addr += length;
+		fresh = false;
 	}
 	return 0;
 
@@ -790,7 +809,7 @@ free:
 static bool can_ever(struct dma_window_client *client, struct scatterlist *sg)
 {
 	if (must_bounce(client, sg_phys(sg), sg->length))
-		return sg->length && sg->length <= client->win->size;
+		return sg->length <= client->win->size;
 	return sg->length <= DMA_WINDOW_MAX_LARGE;
 }
 
@@ -841,7 +860,7 @@ int dma_window_iommu_map_sg(struct device *dev, struct scatterlist *sgl,
 	struct list list = { .out = sgl, .dir = dir, .attrs = attrs };
 	struct scatterlist *sg = sgl;
 	size_t copybreak, size;
-	int i, n, ret = -EINVAL;
+	int i, n, ret;
 
 	rcu_read_lock();
 	list.client = dma_window_client_find(dev);
@@ -863,16 +882,17 @@ int dma_window_iommu_map_sg(struct device *dev, struct scatterlist *sgl,
 			continue;
 		}
 		for (n = max(n, 1); n--; i++, sg = sg_next(sg)) {
-			dma_addr_t addr = DMA_MAPPING_ERROR;
+			dma_addr_t addr;
 
+			/* An entry without bytes has no address. */
+			if (!sg->length)
+				continue;
 			if (!dma_window_can_map(dev, sg_page(sg))) {
 				ret = -EREMOTEIO;
 				goto unmap;
 			}
-			if (sg->length)
-				addr = dma_window_bounce_map(dev, sg_phys(sg),
-							     sg->length, dir,
-							     attrs);
+			addr = dma_window_bounce_map(dev, sg_phys(sg),
+						     sg->length, dir, attrs);
 			if (addr == DMA_MAPPING_ERROR) {
 				/* -ENOMEM says: try again. */
 				ret = can_ever(list.client, sg) ? -ENOMEM : -EINVAL;
@@ -881,6 +901,8 @@ int dma_window_iommu_map_sg(struct device *dev, struct scatterlist *sgl,
 			list_emit(&list, addr, sg->length);
 		}
 	}
+	if (!list.nout)
+		goto out;
 	rcu_read_unlock();
 	if (list.nout < nents) {
 		/* Where to stop at the unmap. */
@@ -894,12 +916,14 @@ unmap:
 	/* The device never saw these: there is nothing to copy back. */
 	list_unmap(list.client, sgl, list.nout,
 		   attrs | DMA_ATTR_SKIP_CPU_SYNC);
-	if (ret == -ENODEV)
-		ret = -EINVAL;
+	rcu_read_unlock();
+	sg_dma_len(sgl) = 0;
+	return ret == -ENODEV ? -EINVAL : ret;
+
 out:
 	rcu_read_unlock();
 	sg_dma_len(sgl) = 0;
-	return ret;
+	return -EINVAL;
 }
 
 /**
@@ -1001,7 +1025,50 @@ static bool driver_manages_dma(struct device *dev)
 		return to_pci_driver(dev->driver)->driver_managed_dma;
 	if (dev_is_platform(dev))
 		return to_platform_driver(dev->driver)->driver_managed_dma;
+#ifdef CONFIG_ARM_AMBA
+	if (dev->bus == &amba_bustype)
+		return container_of_const(dev->driver, struct amba_driver,
+					  drv)->driver_managed_dma;
+#endif
+	/* Other buses have such drivers as well. */
+	return true;
+}
+
+/* Addresses that a device has translated by itself pass the IOMMU. */
+static bool has_ats(struct device *dev)
+{
+#ifdef CONFIG_PCI_ATS
+	return dev_is_pci(dev) && to_pci_dev(dev)->ats_enabled;
+#else
 	return false;
+#endif
+}
+
+/**
+ * dma_window_iommu_suits() - can a device be trusted to go by its IOMMU domain?
+ * @dev: the device; its driver is not probed yet
+ *
+ * Context: may sleep.
+ *
+ * Return: NULL, or why not.
+ */
+const char *dma_window_iommu_suits(struct device *dev)
+{
+	struct iommu_domain *domain = iommu_get_domain_for_dev(dev);
+
+	if (!(domain->type & __IOMMU_DOMAIN_DMA_API) || !domain->iova_cookie ||
+	    dev->iommu->attach_deferred)
+		return "its IOMMU domain is not one for the DMA API";
+	/* Did nothing, if it was done; else whoever did it only warned. */
+	if (iommu_dma_init_domain(domain, dev))
+		return "its IOMMU domain could not be set up";
+	if (1UL << __ffs(domain->pgsize_bitmap) > PAGE_SIZE)
+		return "the granule of its IOMMU is larger than a page";
+	if (driver_manages_dma(dev))
+		return "its driver may manage DMA by itself";
+	if (has_ats(dev))
+		return "it translates addresses by itself (ATS)";
+	return NULL;
 }
 
 /**
@@ -1012,8 +1079,7 @@ static bool driver_manages_dma(struct device *dev)
  *
  * Context: may sleep. Takes the mutex of the device's IOMMU group.
  *
- * Return: 0; -EOPNOTSUPP if its domain is not one of the DMA API, its granules
- * are larger than a page or its driver manages DMA by itself; -ENODEV if the
+ * Return: 0; -EOPNOTSUPP for what dma_window_iommu_suits() says; -ENODEV if the
  * IOMMU is not there; -EBUSY if a member of its group has another region, or
  * none. The reason was logged.
  */
@@ -1021,8 +1087,7 @@ int dma_window_iommu_check(struct device *dev, const struct dma_window_ref *ref,
 			   bool *behind)
 {
 	struct iommu_domain *domain = iommu_get_domain_for_dev(dev);
-	const char *other;
-	size_t granule;
+	const char *other, *why;
 
 	*behind = domain;
 	if (!domain) {
@@ -1032,20 +1097,9 @@ int dma_window_iommu_check(struct device *dev, const struct dma_window_ref *ref,
 		dma_window_err(dev, ref, "its IOMMU is not there");
 		return -ENODEV;
 	}
-	if (!(domain->type & __IOMMU_DOMAIN_DMA_API) || !domain->iova_cookie ||
-	    dev->iommu->attach_deferred) {
-		dma_window_err(dev, ref, "its IOMMU domain is not one for the DMA API");
-		return -EOPNOTSUPP;
-	}
-	granule = 1UL << __ffs(domain->pgsize_bitmap);
-	if (granule > PAGE_SIZE) {
-		dma_window_err(dev, ref, "its IOMMU maps no less than %zu bytes, more than a page",
-			       granule);
-		return -EOPNOTSUPP;
-	}
-	if (driver_manages_dma(dev)) {
-		dma_window_err(dev, ref, "the driver %s manages DMA by itself",
-			       dev->driver->name);
+	why = dma_window_iommu_suits(dev);
+	if (why) {
+		dma_window_err(dev, ref, "%s", why);
 		return -EOPNOTSUPP;
 	}
 	other = dma_window_iommu_differs(dev, ref->region);
@@ -1077,17 +1131,31 @@ static void io_unmap(struct dma_window_iommu *io)
 static int io_map(struct device *dev, struct dma_window_iommu *io)
 {
 	struct dma_window *win = io->win;
-	u64 limit;
+	u64 limit, lowest;
+	dma_addr_t lower;
 	int ret;
 
 	io->span = ALIGN(win->size + io_skew(io),
 			 max(io->granule, DMA_WINDOW_MAX_CLASS_SIZE));
-	/* An allocation is aligned to the next power of two of its size. */
-	limit = 2 * roundup_pow_of_two(io->span) - 1;
-	do {
-		io->iova = iommu_dma_alloc_iova(io->domain, io->span, limit, dev);
-		limit = 2 * limit + 1;
-	} while (!io->iova && limit < BIT_ULL(52));
+	io->iova = iommu_dma_alloc_iova(io->domain, io->span, DMA_BIT_MASK(32),
+					dev);
+	/*
+	 * Down from there: a search that fails makes all others below 4 GiB fail
+	 * until something is freed. An allocation is aligned to the next power of
+	 * two of its size.
+	 */
+	lowest = 2 * roundup_pow_of_two(io->span) - 1;
+	for (limit = DMA_BIT_MASK(31); io->iova && limit >= lowest; limit >>= 1) {
+		lower = iommu_dma_alloc_iova(io->domain, io->span, limit, dev);
+		if (!lower)
+			break;
+		iommu_dma_free_iova(io->domain->iova_cookie, io->iova, io->span,
+				    NULL);
+		io->iova = lower;
+	}
+	if (!io->iova)
+		io->iova = iommu_dma_alloc_iova(io->domain, io->span,
+						DMA_BIT_MASK(52), dev);
 	if (!io->iova)
 		return -ENOSPC;
 
@@ -1121,9 +1189,8 @@ dma_window_iommu_get(struct device *dev, const struct dma_window_ref *ref,
 
 	lockdep_assert_held(&dma_window_mutex);
 
-	/* Only dma_window_mutex lets entries come and go. */
 	list_for_each_entry(io, &domains, list) {
-		if (READ_ONCE(io->domain) == domain && io->win == win) {
+		if (io->domain == domain && io->win == win) {
 			io->users++;
 			goto found;
 		}
@@ -1147,9 +1214,7 @@ dma_window_iommu_get(struct device *dev, const struct dma_window_ref *ref,
 		kfree(io);
 		return ERR_PTR(ret);
 	}
-	spin_lock(&domains_lock);
 	list_add(&io->list, &domains);
-	spin_unlock(&domains_lock);
 found:
 	*base = io->iova + io_skew(io);
 	return io;
@@ -1167,12 +1232,10 @@ void dma_window_iommu_put(struct dma_window_iommu *io)
 
 	if (--io->users)
 		return;
-	spin_lock(&domains_lock);
-	/* Under the lock: the domain stays until then. */
+	/* Under the mutex: the domain stays until then. */
 	if (io->domain)
 		io_unmap(io);
 	list_del(&io->list);
-	spin_unlock(&domains_lock);
 	kfree_rcu(io, rcu);
 }
 
@@ -1286,17 +1349,24 @@ unsigned int dma_window_iommu_reclaim(struct dma_window_client *client)
  */
 void __dma_window_domain_gone(struct iommu_domain *domain)
 {
+	struct dma_window_client *client;
 	struct dma_window_iommu *io;
 	bool found = false;
+	int i;
 
-	spin_lock(&domains_lock);
+	mutex_lock(&dma_window_mutex);
 	list_for_each_entry(io, &domains, list) {
 		if (io->domain == domain) {
 			WRITE_ONCE(io->domain, NULL);
 			found = true;
 		}
 	}
-	spin_unlock(&domains_lock);
+	/* If a driver is bound all the same: the IOMMU was taken from under it. */
+	for (i = 0; found && i < BIT(DMA_WINDOW_CLIENTS_BITS); i++)
+		hlist_for_each_entry(client, &dma_window_clients[i], node)
+			if (client->iommu && !client->iommu->domain)
+				set_dma_ops(client->dev, &dma_window_deny_ops);
+	mutex_unlock(&dma_window_mutex);
 	/* Whoever has seen it is done with it: an unmap of a late user. */
 	if (found)
 		synchronize_rcu();

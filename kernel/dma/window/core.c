@@ -16,6 +16,7 @@
 #define pr_fmt(fmt) "dma-window: " fmt
 
 #include <linux/cpuhotplug.h>
+#include <linux/delay.h>
 #include <linux/device.h>
 #include <linux/dma-window.h>
 #include <linux/iommu.h>
@@ -184,14 +185,18 @@ static void window_destroy(struct dma_window *win)
 	kfree(win);
 }
 
-/* The window of a group that has no device left. */
-static void window_gone(struct dma_window *win)
+/* Once nobody can look up a client of it any more. */
+static void window_free(struct work_struct *work)
 {
-	lockdep_assert_held(&dma_window_mutex);
+	struct dma_window *win = container_of(work, struct dma_window, free);
 
-	list_del(&win->list);
-	dma_window_debugfs_remove(win);
-	/* Who looked up one of its clients. */
+	/*
+	 * A late unmap may have claimed the last mapping and still be copying.
+	 * Its run is in use until it is free, or kept by a CPU, which the count
+	 * takes back. Then it is in a section with interrupts disabled at most.
+	 */
+	while (dma_window_pool_used(&win->pool))
+		msleep(20);
 	synchronize_rcu();
 	if (WARN_ONCE(set_memory_encrypted((unsigned long)win->vaddr,
 					   win->size >> PAGE_SHIFT),
@@ -202,6 +207,20 @@ static void window_gone(struct dma_window *win)
 	iommu_group_put(win->group);
 	kfree(win->name);
 	window_destroy(win);
+}
+
+/*
+ * The window of a group that has no device left. Not at once: to let go of the
+ * group may free its domain, and that takes dma_window_mutex.
+ */
+static void window_gone(struct dma_window *win)
+{
+	lockdep_assert_held(&dma_window_mutex);
+
+	list_del(&win->list);
+	dma_window_debugfs_remove(win);
+	INIT_WORK(&win->free, window_free);
+	queue_work(system_unbound_wq, &win->free);
 }
 
 /* Readers, and whoever undoes a last mapping, are under the RCU read lock. */
@@ -616,18 +635,45 @@ static struct dma_window *group_window_get(struct device *dev,
 		goto free;
 	}
 	win->name = kasprintf(GFP_KERNEL, "untrusted-%d", iommu_group_id(group));
-	ret = win->name ? window_share(dev, ref, win) : -ENOMEM;
-	if (ret) {
-		kfree(win->name);
+	if (!win->name) {
+		ret = -ENOMEM;
 		window_destroy(win);
 		goto free;
 	}
 	win->group = iommu_group_ref_get(group);
-	return win;
+	ret = window_share(dev, ref, win);
+	if (!ret)
+		return win;
+	/* Some of it may be shared with the host: it is not used again. */
+	iommu_group_put(win->group);
+	kfree(win->name);
+	window_destroy(win);
+	return ERR_PTR(ret);
 
 free:
 	dma_window_memory_free(vaddr, size);
 	return ERR_PTR(ret);
+}
+
+/* Its domain may have been replaced by one that windows are not for. */
+static int detach_untrusted(struct device *dev)
+{
+	struct dma_window_client *client = dma_window_client_of(dev);
+
+	if (!client)
+		return 0;
+	if (client_live(client)) {
+		deny(dev);
+		dev_err(dev, "is to have no window any more, but still has mappings in %s\n",
+			client->win->name);
+		return -EBUSY;
+	}
+	mutex_lock(&dma_window_mutex);
+	client_drop(client);
+	mutex_unlock(&dma_window_mutex);
+	set_dma_ops(dev, NULL);
+	bypass_dma_iommu(dev, false);
+	return 0;
 }
 
 /*
@@ -643,7 +689,7 @@ static int attach_untrusted(struct device *dev)
 	int ret;
 
 	if (!size)
-		return 0;
+		return detach_untrusted(dev);
 	group = iommu_group_get(dev);
 	if (!group)
 		return 0;
@@ -688,23 +734,7 @@ static int attach_untrusted(struct device *dev)
 	return 0;
 }
 
-/**
- * dma_window_of_attach() - confine a device to the region that it names
- * @dev: the device, its DMA otherwise configured
- * @np: the node that has its DMA configuration
- *
- * Context: may sleep; called before the device's driver is probed. Takes
- * dma_window_mutex.
- *
- * Return: 0 if the device has its window, or names no region. Otherwise an
- * error, with which its probe must fail, and the device can do no DMA:
- * -EINVAL, -ENODEV, -ENOSPC or -EBUSY from dma_window_region_check();
- * -EOPNOTSUPP, -ENODEV or -EBUSY from dma_window_iommu_check(); -EBUSY if the
- * device has DMA operations, coherent memory or mappings of its own;
- * -EOPNOTSUPP if it is not coherent; -ENXIO if it cannot reach the region;
- * -EFBIG, -ENOMEM. The reason was logged.
- */
-int dma_window_of_attach(struct device *dev, struct device_node *np)
+static int attach(struct device *dev, struct device_node *np, bool held)
 {
 	struct dma_window_client *client;
 	struct dma_window_ref ref = {};
@@ -723,7 +753,7 @@ int dma_window_of_attach(struct device *dev, struct device_node *np)
 		return 0;
 	default:
 		if (!static_branch_unlikely(&dma_window_key))
-			return attach_untrusted(dev);
+			return held ? attach_untrusted(dev) : 0;
 		/* dma_window_of_begin() left it denied: see there. */
 		client = dma_window_client_of(dev);
 		if (dma_window_attached(dev) && !(client && client->win->group)) {
@@ -739,11 +769,15 @@ int dma_window_of_attach(struct device *dev, struct device_node *np)
 			trace_dma_window_refuse(dev, -EBUSY);
 			return -EBUSY;
 		}
-		return attach_untrusted(dev);
+		return held ? attach_untrusted(dev) : 0;
 	}
 
 	/* It takes the mutex of the IOMMU's group: before ours. */
 	ret = check_device(dev, &ref, &iommu);
+	if (!ret && !held) {
+		dma_window_err(dev, &ref, "its IOMMU group is in use by somebody else");
+		ret = -EBUSY;
+	}
 	mutex_lock(&dma_window_mutex);
 	if (!ret) {
 		win = window_get(dev, &ref);
@@ -768,6 +802,38 @@ int dma_window_of_attach(struct device *dev, struct device_node *np)
 		trace_dma_window_attach(dev, win->name, win->base, win->size);
 	}
 	dma_window_ref_put(&ref);
+	return ret;
+}
+
+/**
+ * dma_window_of_attach() - confine a device to the region that it names
+ * @dev: the device, its DMA otherwise configured
+ * @np: the node that has its DMA configuration
+ *
+ * Context: may sleep; called before the device's driver is probed. Takes
+ * dma_window_mutex.
+ *
+ * Return: 0 if the device has its window, or names no region. Otherwise an
+ * error, with which its probe must fail, and the device can do no DMA:
+ * -EINVAL, -ENODEV, -ENOSPC or -EBUSY from dma_window_region_check();
+ * -EOPNOTSUPP, -ENODEV or -EBUSY from dma_window_iommu_check(); -EBUSY if the
+ * device has DMA operations, coherent memory or mappings of its own;
+ * -EOPNOTSUPP if it is not coherent; -ENXIO if it cannot reach the region;
+ * -EFBIG, -ENOMEM. The reason was logged.
+ */
+int dma_window_of_attach(struct device *dev, struct device_node *np)
+{
+	bool held;
+	int ret;
+
+	/*
+	 * So that the domain of its group stays what it is until the operations
+	 * are set. A change after that finds them: dma_window_iommu_setup().
+	 */
+	held = !iommu_device_use_default_domain(dev);
+	ret = attach(dev, np, held);
+	if (held)
+		iommu_device_unuse_default_domain(dev);
 	return ret;
 }
 

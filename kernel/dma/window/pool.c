@@ -550,9 +550,10 @@ void dma_window_pool_drain_cpu(struct dma_window_pool *pool, unsigned int cpu)
 /* More of a class, for the mappings that are likely to come next. */
 static void refill(struct dma_window_pool *pool, unsigned int class)
 {
-	struct dma_window_cpu *c = this_cpu_ptr(pool->cpu);
 	unsigned int want = min(pool->depth[class] / 2, REFILL - 1);
 	struct dma_window_req req = class_req(pool, class);
+	unsigned long flags;
+	bool kept;
 
 	while (want-- && pool->used < pool->nslots / 4 * 3) {
 		struct dma_window_mapping *map;
@@ -565,8 +566,14 @@ static void refill(struct dma_window_pool *pool, unsigned int class)
 			return;
 		}
 		map->class = class;
-		/* It may have been filled since dma_window_pool_pop() looked. */
-		if (!dma_window_pool_push(pool, c, map)) {
+		/*
+		 * It may have been filled since dma_window_pool_pop() looked.
+		 * The lock does not disable interrupts everywhere (PREEMPT_RT).
+		 */
+		local_irq_save(flags);
+		kept = dma_window_pool_push(pool, this_cpu_ptr(pool->cpu), map);
+		local_irq_restore(flags);
+		if (!kept) {
 			put(pool, map);
 			return;
 		}
@@ -649,10 +656,14 @@ void dma_window_pool_free(struct dma_window_pool *pool,
 	spin_lock_irqsave(&pool->lock, flags);
 	put(pool, map);
 	if (class != DMA_WINDOW_NO_CLASS) {
-		struct dma_window_cpu *c = this_cpu_ptr(pool->cpu);
-
 		for (n = pool->depth[class] / 2; n; n--) {
-			map = dma_window_pool_pop(pool, c, class);
+			unsigned long irq;
+
+			/* As in refill(). */
+			local_irq_save(irq);
+			map = dma_window_pool_pop(pool, this_cpu_ptr(pool->cpu),
+						  class);
+			local_irq_restore(irq);
 			if (!map)
 				break;
 			put(pool, map);

@@ -73,7 +73,6 @@ static bool is_untrusted(struct pci_dev *pdev)
  */
 phys_addr_t dma_window_untrusted(struct device *dev)
 {
-	struct iommu_domain *domain;
 	struct pci_dev *pdev;
 
 	if (!untrusted || !IS_ENABLED(CONFIG_DMA_WINDOW_IOMMU) ||
@@ -82,8 +81,7 @@ phys_addr_t dma_window_untrusted(struct device *dev)
 	pdev = to_pci_dev(dev);
 	if (pci_is_bridge(pdev) || !is_untrusted(pdev))
 		return 0;
-	domain = iommu_get_domain_for_dev(dev);
-	if (!domain || !(domain->type & __IOMMU_DOMAIN_DMA_API))
+	if (!iommu_get_domain_for_dev(dev) || dma_window_iommu_suits(dev))
 		return 0;
 	return untrusted;
 }
@@ -100,10 +98,13 @@ phys_addr_t dma_window_untrusted(struct device *dev)
 void *dma_window_memory_alloc(struct device *dev, size_t size)
 {
 #ifdef CONFIG_CONTIG_ALLOC
+	int nid = dev_to_node(dev);
 	struct page *page;
 
+	if (nid == NUMA_NO_NODE)
+		nid = numa_mem_id();
 	page = alloc_contig_pages(size >> PAGE_SHIFT, GFP_KERNEL | __GFP_NOWARN,
-				  dev_to_node(dev), NULL);
+				  nid, NULL);
 	return page ? page_address(page) : NULL;
 #else
 	return alloc_pages_exact(size, GFP_KERNEL | __GFP_NOWARN);

@@ -16,6 +16,7 @@
  * memory is ever used as a pointer, a length or an index (I4).
  *
  * Lock order:
+ *   iommu group's mutex	see drivers/iommu/dma-window.c
  *   cpu_hotplug_lock	when a CPU goes offline: cpu_dead(); so nothing under
  *			dma_window_mutex may take it
  *     dma_window_mutex	windows, clients (sleeps; never held while mapping)
@@ -37,6 +38,7 @@
 #include <linux/rcupdate.h>
 #include <linux/sizes.h>
 #include <linux/spinlock.h>
+#include <linux/workqueue.h>
 
 /*
  * The unit of allocation, in bytes. The same as swiotlb's IO_TLB_SIZE, so that
@@ -303,7 +305,8 @@ struct dma_window_device_stats {
  * @region: the region's node (reference held), or NULL
  * @group: the IOMMU group of untrusted devices without a region that it was made
  *	for (reference held), or NULL
- * @users: clients, if it was made for a @group: with the last one it goes
+ * @users: clients; if it was made for a @group, with the last one it goes
+ * @free: frees it
  * @name: the region's name, for messages and debugfs
  * @base: physical address, bytes
  * @size: bytes
@@ -317,6 +320,7 @@ struct dma_window {
 	struct device_node	*region;
 	struct iommu_group	*group;
 	unsigned int		users;
+	struct work_struct	free;
 	const char		*name;
 	phys_addr_t		base;
 	phys_addr_t		size;
@@ -526,6 +530,7 @@ void dma_window_iommu_sync(struct dma_window_client *client, dma_addr_t addr,
 			   bool for_cpu);
 const char *dma_window_iommu_differs(struct device *dev,
 				     const struct device_node *region);
+const char *dma_window_iommu_suits(struct device *dev);
 int dma_window_iommu_check(struct device *dev, const struct dma_window_ref *ref,
 			   bool *behind);
 struct dma_window_iommu *
@@ -571,6 +576,11 @@ static inline const char *
 dma_window_iommu_differs(struct device *dev, const struct device_node *region)
 {
 	return NULL;
+}
+
+static inline const char *dma_window_iommu_suits(struct device *dev)
+{
+	return "this kernel does not use its IOMMU for DMA";
 }
 
 static inline int dma_window_iommu_check(struct device *dev,

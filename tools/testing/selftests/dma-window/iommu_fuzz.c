@@ -268,6 +268,9 @@ static bool begin(struct fuzz *f, u32 slot, u64 sample)
 			memset(f->shadow + p->at, 0, p->size);
 		else
 			memcpy(f->shadow + p->at, f->cpu + p->at, p->size);
+		/* In place, what it may write it may be able to read as well. */
+		if (!p->bounced && m->dir == EDU_FROM_DEVICE)
+			memset(f->cpu + p->at, 0, p->size);
 		if (!check_pad(f, p))
 			return wrong("piece %u of %u", i, m->np);
 	}
