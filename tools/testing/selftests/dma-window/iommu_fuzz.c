@@ -22,8 +22,6 @@
 #define SPACE	(512 * KIB)
 #define NSEGS	64
 #define MAX_SEG	65536
-/* Looked through time and again: less than for other tests. */
-#define FUZZ_BITS	26
 
 struct live {
 	bool on, list;
@@ -377,7 +375,7 @@ static bool check_walk(struct fuzz *f)
 {
 	enum { MAX = SLOTS * (SPACE / 4096 + 2 * NSEGS) };
 	static struct granule should[MAX];
-	struct walk w = walk(&f->b, 0, 1ull << FUZZ_BITS);
+	struct walk w = walk(&f->b, 0, 1ull << SPACE_BITS);
 	u64 g = f->b.g, at, phys;
 	u32 n = 0, i, k, s;
 	bool window = false;
@@ -433,7 +431,7 @@ static bool fuzz_begin(struct fuzz *f, u64 seed, bool alone)
 	f->alone = alone;
 	f->rng.s = seed * 0x9e3779b97f4a7c15ull | 1;
 	behind_open(&f->b);
-	edu_limit(&f->b.e, EDU_FORCE_MASK, (1ull << FUZZ_BITS) - 1);
+	edu_limit(&f->b.e, EDU_FORCE_MASK, (1ull << SPACE_BITS) - 1);
 	if (mem_new(&f->b.e, &f->buf, EDU_BUFFER, SLOTS * SPACE, 0, 0))
 		return wrong("no memory");
 	f->cpu = malloc(SLOTS * SPACE);
@@ -495,14 +493,14 @@ FIXTURE_SETUP(confinement)
 	self->used = counter("io_tlb_used");
 	self->live = counter("maps") - counter("unmaps");
 	self->copybreak = number(copybreak_file());
-	self->before = walk(&self->b, 0, 1ull << 32);
+	self->before = walk(&self->b, 0, 1ull << SPACE_BITS);
 	self->seed = env("FUZZ_SEED", (u64)time(NULL) ^ (u64)clock() << 20);
 	TH_LOG("FUZZ_SEED=%llu", (unsigned long long)self->seed);
 }
 
 FIXTURE_TEARDOWN(confinement)
 {
-	struct walk after = walk(&self->b, 0, 1ull << 32);
+	struct walk after = walk(&self->b, 0, 1ull << SPACE_BITS);
 
 	EXPECT_TRUE(walks_equal(&self->before, &after));
 	EXPECT_EQ(self->used, counter("io_tlb_used"));
