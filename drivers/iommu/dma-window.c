@@ -1244,10 +1244,9 @@ void dma_window_iommu_put(struct dma_window_iommu *io)
  * @io: of a device
  *
  * Measured with "make bench", guests smmuv3 and virtio-iommu, in instructions of
- * the guest: mapping in place costs as much as a copy of 12 KiB (FROM_DEVICE,
- * aligned) to 36 KiB (TO_DEVICE, not aligned) with an SMMUv3, and of 16 KiB to
- * more than 64 KiB with a virtio-iommu, where the host's work for each request is
- * not counted. With that, a copy of 128 KiB was still the cheaper one (D. Stevens,
+ * the guest: mapping in place costs less from 32 KiB on with an SMMUv3 (64 KiB if
+ * not aligned), and from 32 KiB (128 KiB) on with a virtio-iommu, where the host's
+ * work is not counted. With that, a copy of 128 KiB was still cheaper (D. Stevens,
  * "Add dynamic iommu backed bounce buffers", 2021). What the two differ in is that
  * the latter has to be told of each new mapping.
  *
