@@ -684,7 +684,8 @@ static int racer(void *arg)
 	unsigned int i, slot;
 
 	prandom_seed_state(&state, r->seed);
-	while (time_before(jiffies, end) && !r->wrong) {
+	/* For a second, and on a machine that is busy for as long as it takes. */
+	while ((time_before(jiffies, end) || r->rounds <= 100) && !r->wrong) {
 		u32 random = prandom_u32_state(&state);
 		unsigned int class = random / 16 % DMA_WINDOW_CLASSES;
 		struct dma_window_req req = streaming(m, BIT(class));
@@ -746,7 +747,7 @@ static void test_race(struct kunit *test)
 	for (i = 0; i < n; i++) {
 		wait_for_completion(&racers[i].done);
 		KUNIT_EXPECT_STREQ(test, racers[i].wrong ?: "", "");
-		KUNIT_EXPECT_GT(test, racers[i].rounds, 10);
+		KUNIT_EXPECT_GT(test, racers[i].rounds, 100);
 	}
 	KUNIT_EXPECT_TRUE(test, bitmap_empty(m->taken, MAX_SLOTS));
 	finish(test, m);
