@@ -3,13 +3,16 @@
  * Restricted DMA windows: devices behind an IOMMU.
  *
  * The window of such a device is mapped once, for reading and writing, into
- * the domain of its IOMMU group. What is small, or covers no whole granule of
- * the IOMMU, is bounced through it without any IOMMU operation, by the same
- * code that serves devices without an IOMMU. What is larger than the device's
- * copybreak is mapped in place, except for the granules at its ends that it
- * does not cover whole: chunks of the window stand in for those, so that their
- * other bytes stay out of the device's sight (I1, I3). At most two granules are
- * copied, whatever the size.
+ * the domain of its IOMMU group. Small buffers, and buffers that cover no whole
+ * granule of the IOMMU, are bounced through the window without any IOMMU
+ * operation, by the same code that serves devices without an IOMMU. Buffers
+ * larger than the device's copybreak are mapped in place, except for the
+ * granules at their ends that they do not cover whole: chunks of the window
+ * stand in for those, so that their other bytes stay out of the device's sight
+ * (I1, I3). At most two granules are copied, whatever the size.
+ *
+ * A driver's memory is never written here but for data of the device: whether a
+ * buffer can be mapped in place at all, see dma_window_iommu_way().
  *
  * Who owns what:
  *   dma_window_iommu	one per domain that has a window; there from the first
@@ -31,15 +34,25 @@
  *   bucket->lock		innermost, one at a time
  */
 
+#define pr_fmt(fmt) "dma-window: " fmt
+
 #include <linux/amba/bus.h>
+#include <linux/arm-smccc.h>
+#include <linux/cc_platform.h>
 #include <linux/dma-window.h>
 #include <linux/error-injection.h>
 #include <linux/iommu.h>
+#include <linux/kmemleak.h>
+#include <linux/mm.h>
 #include <linux/pci.h>
 #include <linux/platform_device.h>
 #include <linux/scatterlist.h>
 #include <linux/slab.h>
 #include <trace/events/dma_window.h>
+
+#ifdef CONFIG_ARM64
+#include <asm/hypervisor.h>
+#endif
 
 #include "../../kernel/dma/window/window.h"
 #include "dma-iommu.h"
@@ -55,7 +68,7 @@
  * @span: whole granules, bytes
  * @offset: of the first mapped byte in the first granule, bytes
  * @size: bytes mapped
- * @orig: physical address of the driver's buffer; unused without chunks
+ * @orig: physical address of the driver's buffer; PHYS_ADDR_MAX for a list
  * @head: stands in for the first granule, or NULL
  * @tail: stands in for the last granule, or NULL
  * @dir: direction it was mapped for
@@ -90,6 +103,7 @@ struct bucket {
  * @span: how much that is, bytes
  * @granule: smallest unit of the IOMMU, bytes
  * @shift: its logarithm
+ * @exposed: a device of the domain reaches memory that others use
  * @rcu: frees it
  * @table: what is mapped in place
  */
@@ -102,6 +116,7 @@ struct dma_window_iommu {
 	size_t			span;
 	size_t			granule;
 	unsigned int		shift;
+	bool			exposed;
 	struct rcu_head		rcu;
 	struct bucket		table[BIT(BUCKET_BITS)];
 };
@@ -170,32 +185,132 @@ static noinline int dma_window_large_map(struct dma_window_client *client,
 	if (attrs & DMA_ATTR_PRIVILEGED)
 		prot |= IOMMU_PRIV;
 
-	/* It undoes what it did when it fails. */
 	ret = iommu_map_sg(domain, iova, sgl, nents, prot, GFP_ATOMIC);
 	if (ret < 0)
 		return ret;
-	if (ret == span)
-		return 0;
-	iommu_unmap(domain, iova, ret);
-	return -EIO;
+	return ret == span ? 0 : -EIO;
 }
 ALLOW_ERROR_INJECTION(dma_window_large_map, ERRNO);
 
-static void large_unmap_iova(struct dma_window_client *client,
-			     struct iommu_domain *domain, dma_addr_t iova,
-			     size_t span)
+/* The invalidation is complete when this returns. */
+static noinline int dma_window_revoke_unmap(struct iommu_domain *domain,
+					    dma_addr_t iova, size_t span)
 {
-	size_t unmapped;
+	return iommu_unmap(domain, iova, span) == span ? 0 : -EIO;
+}
+ALLOW_ERROR_INJECTION(dma_window_revoke_unmap, ERRNO);
 
-	/* The invalidation is complete when this returns. */
-	unmapped = iommu_unmap(domain, iova, span);
-	if (WARN_ONCE(unmapped != span,
-		      "%s: %zu of %zu bytes unmapped at %pad\n",
-		      dev_name(client->dev), unmapped, span, &iova)) {
-		/* What the device may still reach is not used again. */
-		return;
+/* ---- Revoking: who decides whether memory goes back ---- */
+
+/**
+ * iommu_revoke() - take a range of addresses away from the devices of a domain
+ * @io: the window in the domain
+ * @iova: the first granule's address, bytes
+ * @span: whole granules, all of them mapped, bytes
+ *
+ * The one place that decides whether memory that a device could reach goes back
+ * to its owner. If the IOMMU fails, neither the addresses nor the memory behind
+ * them may be used again: the caller frees no address and gives back no memory
+ * of the window; hold_back() takes care of a driver's memory. A domain that is
+ * gone took its mappings along.
+ *
+ * Context: any, under the RCU read lock or dma_window_mutex.
+ *
+ * Return: true if no device can reach anything there any more.
+ */
+static bool iommu_revoke(struct dma_window_iommu *io, dma_addr_t iova, size_t span)
+{
+	struct iommu_domain *domain = READ_ONCE(io->domain);
+
+	if (!domain)
+		return true;
+	if (likely(!dma_window_revoke_unmap(domain, iova, span)))
+		return true;
+	WRITE_ONCE(io->win->leaked, true);
+	this_cpu_add(io->win->pool.cpu->stats.leaked, span);
+	return false;
+}
+
+static void iommu_free_iova(struct dma_window_iommu *io, dma_addr_t iova,
+			    size_t span)
+{
+	struct iommu_domain *domain = READ_ONCE(io->domain);
+
+	if (domain)
+		iommu_dma_free_iova(domain->iova_cookie, iova, span, NULL);
+}
+
+/*
+ * The same after iommu_map_sg() failed, which undoes what it did but does not
+ * say whether it could.
+ */
+static bool iommu_revoke_failed_map(struct dma_window_iommu *io,
+				    struct iommu_domain *domain, dma_addr_t iova,
+				    size_t span)
+{
+	size_t at;
+
+	for (at = 0; at < span; at += io->granule)
+		if (iommu_iova_to_phys(domain, iova + at) &&
+		    !iommu_revoke(io, iova + at, io->granule))
+			return false;
+	iommu_free_iova(io, iova, span);
+	return true;
+}
+
+/*
+ * Keep memory from ever being allocated again. Return false if some of it has
+ * no reference to take: objects of slabs, tails of pages that are not compound.
+ */
+static bool hold_pages(phys_addr_t phys, size_t size)
+{
+	unsigned long pfn, end = PHYS_PFN(phys + size - 1);
+	bool held = true;
+
+	for (pfn = PHYS_PFN(phys); pfn <= end; pfn++) {
+		struct folio *folio = page_folio(pfn_to_page(pfn));
+
+		if (folio_test_slab(folio) || !folio_try_get(folio))
+			held = false;
 	}
-	iommu_dma_free_iova(domain->iova_cookie, iova, span, NULL);
+	return held;
+}
+
+/* Without bus mastering a PCI device reaches no memory at all. */
+static bool cut_off(struct device *dev)
+{
+	set_dma_ops(dev, &dma_window_deny_ops);
+	if (!dev_is_pci(dev))
+		return false;
+	pci_clear_master(to_pci_dev(dev));
+	return true;
+}
+
+/*
+ * The IOMMU did not let go of a driver's memory. Hold the memory back; if that
+ * cannot be done, or if @sgl is NULL because nobody knows which it is, cut the
+ * device off, and let no driver have it while the domain lasts.
+ */
+static void hold_back(struct dma_window_client *client, struct scatterlist *sgl,
+		      int nents, size_t span)
+{
+	struct device *dev = client->dev;
+	struct scatterlist *sg;
+	bool held = sgl;
+	int i;
+
+	for_each_sg(sgl, sg, nents, i)
+		if (sg->length && !hold_pages(sg_phys(sg), sg->length))
+			held = false;
+
+	if (__ratelimit(&client->ratelimit))
+		dev_err(dev, "%s: the IOMMU does not let go of %zu bytes: never used again\n",
+			client->win->name, span);
+	if (held)
+		return;
+	WRITE_ONCE(client->iommu->exposed, true);
+	dev_err(dev, "%s: still reaches memory that others will use: %s\n",
+		client->win->name, cut_off(dev) ? "cut off" : "CANNOT be cut off");
 }
 
 /* ---- The table ---- */
@@ -254,14 +369,7 @@ static struct large *large_claim(struct dma_window_client *client,
 	return NULL;
 }
 
-/*
- * ---- Mapping in place ----
- *
- * What the device is to write is zeroed there as it is in the window, whatever the
- * attributes: what an IOMMU lets a device write it may let it read as well (stage
- * 1 of an SMMU has no write-only), and what the driver takes for the device's data
- * must not be its own past, even if the device lies about how much it wrote (I3).
- */
+/* ---- Mapping in place ---- */
 
 static void *chunk_vaddr(const struct dma_window *win,
 			 const struct dma_window_mapping *chunk)
@@ -276,13 +384,15 @@ static void set_seg(struct scatterlist *sg, phys_addr_t phys, size_t size)
 
 /*
  * What a chunk holds when the device sees it first: @size bytes of the driver's
- * buffer at @orig, or zeroes for them, at @from; zeroes around them.
+ * buffer at @orig, or zeroes for them if the device is to write them, at @from;
+ * zeroes around them.
  */
 static void chunk_fill(void *chunk, size_t granule, size_t from,
-		       phys_addr_t orig, size_t size, bool zero, bool fill)
+		       phys_addr_t orig, size_t size,
+		       enum dma_data_direction dir, unsigned long attrs)
 {
-	if (zero) {
-		if (fill)
+	if (dir == DMA_FROM_DEVICE) {
+		if (!(attrs & DMA_ATTR_WINDOW_NO_FILL))
 			memset(chunk, 0, granule);
 		return;
 	}
@@ -303,12 +413,23 @@ static size_t tail_size(const struct dma_window_iommu *io,
 	return large->tail ? (large->offset + large->size) & (io->granule - 1) : 0;
 }
 
-static void large_free(struct dma_window_iommu *io, struct large *large)
+/* A chunk that a device may still reach is lost to the window, as is its record. */
+static void chunk_free(struct dma_window_iommu *io,
+		       struct dma_window_mapping *chunk, bool revoked)
 {
-	if (large->head)
-		dma_window_chunk_put(io->win, large->head);
-	if (large->tail)
-		dma_window_chunk_put(io->win, large->tail);
+	if (!chunk)
+		return;
+	if (revoked)
+		dma_window_chunk_put(io->win, chunk);
+	else
+		kmemleak_not_leak(chunk);
+}
+
+static void large_free(struct dma_window_iommu *io, struct large *large,
+		       bool revoked)
+{
+	chunk_free(io, large->head, revoked);
+	chunk_free(io, large->tail, revoked);
 	kmem_cache_free(large_cache, large);
 }
 
@@ -322,22 +443,65 @@ static void fail_iommu(struct dma_window_client *client, size_t size,
 			 client->win->name, size, what);
 }
 
-/* Does a buffer cover any granule whole? */
-static bool has_middle(const struct dma_window_iommu *io, phys_addr_t phys,
-		       size_t size)
+/* Can a buffer be mapped in place, for what it is used for? Its size apart. */
+static bool may_map(const struct dma_window_client *client,
+		    enum dma_data_direction dir, unsigned long attrs)
 {
-	phys_addr_t begin = ALIGN(phys, io->granule);
-	phys_addr_t end = ALIGN_DOWN(phys + size, io->granule);
+	/*
+	 * What is handed over later, by hand, is not the device's to read yet:
+	 * in place, it would be.
+	 */
+	if (dir != DMA_FROM_DEVICE && (attrs & DMA_ATTR_SKIP_CPU_SYNC))
+		return false;
+	/* An alignment that no IOVA keeps, because it is coarser than a granule. */
+	if (dma_get_min_align_mask(client->dev) >= client->granule)
+		return false;
+	return client->in_place & BIT(dir);
+}
 
-	return end > begin;
+/**
+ * dma_window_iommu_way() - copy a buffer, or map it in place?
+ * @client: a device behind an IOMMU, and its window
+ * @phys: physical address of the buffer
+ * @size: bytes
+ * @dir: direction
+ * @attrs: as for dma_window_bounce_map()
+ *
+ * The only place where this is decided, for buffers and lists alike. What the
+ * device may read of a driver's memory (I3) depends on it:
+ *
+ *  - TO_DEVICE and BIDIRECTIONAL buffers are handed over for reading as they
+ *    are, so they may be mapped in place; with DMA_ATTR_SKIP_CPU_SYNC only what
+ *    is synced later is, so they are bounced, whatever their size.
+ *  - FROM_DEVICE buffers may be mapped in place only if the IOMMU lets a device
+ *    write what it cannot read. Zeroing them there instead is no way: the driver
+ *    may have handed over the same memory for reading by another mapping, or be
+ *    about to.
+ *  - In a guest whose memory is encrypted nothing but the window is shared.
+ *
+ * Context: any.
+ *
+ * Return: the way.
+ */
+enum dma_window_way dma_window_iommu_way(const struct dma_window_client *client,
+					 phys_addr_t phys, size_t size,
+					 enum dma_data_direction dir,
+					 unsigned long attrs)
+{
+	u32 granule = client->granule;
+
+	/* Without a whole granule nothing of it would be in place. */
+	if (ALIGN(phys, granule) >= ALIGN_DOWN(phys + size, granule) ||
+	    !may_map(client, dir, attrs))
+		return DMA_WINDOW_COPY;
+	return size <= READ_ONCE(client->copybreak) ? DMA_WINDOW_COPY_OR_MAP :
+						      DMA_WINDOW_MAP;
 }
 
 static dma_addr_t large_map(struct dma_window_client *client, phys_addr_t phys,
 			    size_t size, enum dma_data_direction dir,
 			    unsigned long attrs)
 {
-	bool zero = dir == DMA_FROM_DEVICE || (attrs & DMA_ATTR_SKIP_CPU_SYNC);
-	bool fill = dir != DMA_FROM_DEVICE || !(attrs & DMA_ATTR_WINDOW_NO_FILL);
 	bool quiet = attrs & DMA_ATTR_NO_WARN;
 	struct dma_window_iommu *io = client->iommu;
 	struct dma_window_stats __percpu *stats = &io->win->pool.cpu->stats;
@@ -349,6 +513,7 @@ static dma_addr_t large_map(struct dma_window_client *client, phys_addr_t phys,
 	size_t head, tail, bounced;
 	struct large *large;
 	unsigned long flags;
+	bool revoked = true;
 	dma_addr_t addr;
 	int n = 0;
 
@@ -390,16 +555,16 @@ static dma_addr_t large_map(struct dma_window_client *client, phys_addr_t phys,
 	if (head) {
 		void *chunk = chunk_vaddr(io->win, large->head);
 
-		chunk_fill(chunk, io->granule, large->offset, phys, head, zero,
-			   fill);
+		chunk_fill(chunk, io->granule, large->offset, phys, head, dir,
+			   attrs);
 		set_seg(&sgl[n++], virt_to_phys(chunk), io->granule);
 	}
 	set_seg(&sgl[n++], phys + head, size - head - tail);
 	if (tail) {
 		void *chunk = chunk_vaddr(io->win, large->tail);
 
-		chunk_fill(chunk, io->granule, 0, phys + size - tail, tail, zero,
-			   fill);
+		chunk_fill(chunk, io->granule, 0, phys + size - tail, tail, dir,
+			   attrs);
 		set_seg(&sgl[n++], virt_to_phys(chunk), io->granule);
 	}
 
@@ -408,17 +573,17 @@ static dma_addr_t large_map(struct dma_window_client *client, phys_addr_t phys,
 		fail_iommu(client, size, attrs, "no IOVA space within its DMA mask");
 		goto free;
 	}
-	if (dir == DMA_FROM_DEVICE)
-		memset(phys_to_virt(phys + head), 0, size - head - tail);
 	if (dma_window_large_map(client, domain, large->iova, sgl, n,
 				 large->span, dir, attrs)) {
 		fail_iommu(client, size, attrs, "the IOMMU does not map it");
-		iommu_dma_free_iova(domain->iova_cookie, large->iova,
-				    large->span, NULL);
+		revoked = iommu_revoke_failed_map(io, domain, large->iova,
+						  large->span);
+		if (!revoked)
+			hold_back(client, &sgl[!!head], 1, large->span);
 		goto free;
 	}
 
-	bounced = zero ? 0 : head + tail;
+	bounced = dir == DMA_FROM_DEVICE ? 0 : head + tail;
 	addr = large->iova + large->offset;
 	local_irq_save(flags);
 	this_cpu_ptr(stats)->maps++;
@@ -437,7 +602,7 @@ static dma_addr_t large_map(struct dma_window_client *client, phys_addr_t phys,
 	return addr;
 
 free:
-	large_free(io, large);
+	large_free(io, large, revoked);
 	return DMA_MAPPING_ERROR;
 }
 
@@ -453,19 +618,43 @@ static void copy_back(struct dma_window_iommu *io, struct large *large)
 		       chunk_vaddr(io->win, large->tail), tail);
 }
 
-/* Undo a mapping that nobody else can find any more. */
-static void large_undo(struct dma_window_client *client, struct large *large,
-		       bool copy)
+/* @sgl: the list that @large is of, if it is of one. */
+static void large_hold_back(struct dma_window_client *client,
+			    const struct large *large, struct scatterlist *sgl,
+			    int nents)
 {
 	struct dma_window_iommu *io = client->iommu;
-	struct iommu_domain *domain = READ_ONCE(io->domain);
+	size_t head = head_size(io, large), tail = tail_size(io, large);
+	struct scatterlist middle;
+
+	if (large->orig != PHYS_ADDR_MAX) {
+		sg_init_table(&middle, 1);
+		set_seg(&middle, large->orig + head, large->size - head - tail);
+		sgl = &middle;
+		nents = 1;
+	}
+	hold_back(client, sgl, nents, large->span);
+}
+
+/*
+ * Undo a mapping that nobody else can find any more. @sgl: the list that it may
+ * be of, or NULL.
+ */
+static void large_undo(struct dma_window_client *client, struct large *large,
+		       struct scatterlist *sgl, int nents, bool copy)
+{
+	struct dma_window_iommu *io = client->iommu;
 	struct dma_window_device_stats *own;
 	struct dma_window_stats *stats;
 	unsigned long flags;
 	size_t copied = 0;
+	bool revoked;
 
-	if (domain)
-		large_unmap_iova(client, domain, large->iova, large->span);
+	revoked = iommu_revoke(io, large->iova, large->span);
+	if (likely(revoked))
+		iommu_free_iova(io, large->iova, large->span);
+	else
+		large_hold_back(client, large, sgl, nents);
 	/* The device cannot write any more: this is the last of it. */
 	if (copy && large->dir != DMA_TO_DEVICE) {
 		copied = head_size(io, large) + tail_size(io, large);
@@ -476,13 +665,13 @@ static void large_undo(struct dma_window_client *client, struct large *large,
 	stats->unmaps++;
 	stats->bytes_out += copied;
 	own = this_cpu_ptr(client->stats);
-	own->iommu_unmaps += !!domain;
+	own->iommu_unmaps++;
 	own->bytes_out += copied;
 	local_irq_restore(flags);
 	trace_dma_window_unmap(client->dev, large->iova + large->offset,
 			       large->size, large->dir,
 			       copy ? 0 : DMA_ATTR_SKIP_CPU_SYNC, copied);
-	large_free(io, large);
+	large_free(io, large, revoked);
 }
 
 /* The part of [@addr, @addr + @size) in one granule, if a chunk stands for it. */
@@ -553,16 +742,6 @@ static bool in_window(const struct dma_window_client *client, dma_addr_t addr)
 	return addr - client->bus_base < client->win->size;
 }
 
-/* An alignment that no IOVA keeps, because it is coarser than a granule. */
-static bool must_bounce(const struct dma_window_client *client,
-			phys_addr_t phys, size_t size)
-{
-	const struct dma_window_iommu *io = client->iommu;
-
-	return !has_middle(io, phys, size) ||
-	       dma_get_min_align_mask(client->dev) >= io->granule;
-}
-
 /**
  * dma_window_iommu_map() - map a buffer of a device behind an IOMMU
  * @dev: the device
@@ -588,24 +767,31 @@ dma_addr_t dma_window_iommu_map(struct device *dev, phys_addr_t phys,
 	client = dma_window_client_find(dev);
 	if (unlikely(!client))
 		goto out;
-	if (must_bounce(client, phys, size)) {
+	switch (dma_window_iommu_way(client, phys, size, dir, attrs)) {
+	case DMA_WINDOW_COPY:
 		addr = dma_window_bounce(client, phys, size, dir, attrs);
-		goto out;
-	}
-	/* If there is no room for the whole, there may be for its ends. */
-	if (size <= READ_ONCE(client->copybreak))
+		break;
+	case DMA_WINDOW_COPY_OR_MAP:
+		/* If there is no room for the whole, there may be for its ends. */
 		addr = dma_window_bounce(client, phys, size, dir,
 					 attrs | DMA_ATTR_NO_WARN);
-	if (addr == DMA_MAPPING_ERROR)
+		if (addr != DMA_MAPPING_ERROR)
+			break;
+		fallthrough;
+	case DMA_WINDOW_MAP:
 		addr = large_map(client, phys, size, dir, attrs);
+	}
 out:
 	rcu_read_unlock();
 	return addr;
 }
 
-/* Undo a mapping in place. Returns its size in bytes, 0 if there is none. */
+/*
+ * Undo a mapping in place, of a buffer or in the list @sgl. Returns its size in
+ * bytes, 0 if there is none.
+ */
 static size_t large_unmap(struct dma_window_client *client, dma_addr_t addr,
-			  unsigned long attrs)
+			  struct scatterlist *sgl, int nents, unsigned long attrs)
 {
 	struct large *large = NULL;
 	size_t size;
@@ -613,11 +799,11 @@ static size_t large_unmap(struct dma_window_client *client, dma_addr_t addr,
 	if (client->iommu && !in_window(client, addr))
 		large = large_claim(client, addr);
 	if (!large) {
-		dma_window_invalid(client, "unmap", addr);
+		dma_window_invalid(client, DMA_WINDOW_BUG_UNMAP, addr);
 		return 0;
 	}
 	size = large->size;
-	large_undo(client, large, !(attrs & DMA_ATTR_SKIP_CPU_SYNC));
+	large_undo(client, large, sgl, nents, !(attrs & DMA_ATTR_SKIP_CPU_SYNC));
 	return size;
 }
 
@@ -640,7 +826,7 @@ void dma_window_iommu_unmap(struct device *dev, dma_addr_t addr,
 	rcu_read_lock();
 	client = dma_window_client_find(dev);
 	if (likely(client))
-		large_unmap(client, addr, attrs);
+		large_unmap(client, addr, NULL, 0, attrs);
 	rcu_read_unlock();
 }
 
@@ -663,7 +849,7 @@ void dma_window_iommu_sync(struct dma_window_client *client, dma_addr_t addr,
 	dma_addr_t first, last;
 
 	if (!client->iommu || in_window(client, addr)) {
-		dma_window_invalid(client, "sync", addr);
+		dma_window_invalid(client, DMA_WINDOW_BUG_SYNC, addr);
 		return;
 	}
 	if (!size)
@@ -754,6 +940,7 @@ static int run_map(struct list *list, struct scatterlist *sg, int n,
 		.client = client,
 		.size = size,
 		.span = size,
+		.orig = PHYS_ADDR_MAX,
 		.dir = list->dir,
 	};
 	large->iova = dma_window_large_iova(domain, dev, size);
@@ -762,19 +949,12 @@ static int run_map(struct list *list, struct scatterlist *sg, int n,
 			   "no IOVA space within its DMA mask");
 		goto free;
 	}
-	if (list->dir == DMA_FROM_DEVICE) {
-		struct scatterlist *each;
-		int i;
-
-		for_each_sg(sg, each, n, i)
-			memset(phys_to_virt(sg_phys(each)), 0, each->length);
-	}
 	if (dma_window_large_map(client, domain, large->iova, sg, n, size,
 				 list->dir, list->attrs)) {
 		fail_iommu(client, size, list->attrs,
 			   "the IOMMU does not map it");
-		iommu_dma_free_iova(domain->iova_cookie, large->iova, size,
-				    NULL);
+		if (!iommu_revoke_failed_map(io, domain, large->iova, size))
+			hold_back(client, sg, n, size);
 		goto free;
 	}
 	this_cpu_inc(stats->maps);
@@ -801,27 +981,30 @@ static int run_map(struct list *list, struct scatterlist *sg, int n,
 	return 0;
 
 free:
-	large_free(io, large);
+	kmem_cache_free(large_cache, large);
 	return -ENOMEM;
 }
 
 /* Could an entry that was refused be mapped, were there room? */
-static bool can_ever(struct dma_window_client *client, struct scatterlist *sg)
+static bool can_ever(struct list *list, struct scatterlist *sg)
 {
-	if (must_bounce(client, sg_phys(sg), sg->length))
-		return sg->length <= client->win->size;
+	if (dma_window_iommu_way(list->client, sg_phys(sg), sg->length, list->dir,
+				 list->attrs) == DMA_WINDOW_COPY)
+		return sg->length <= list->client->win->size;
 	return sg->length <= DMA_WINDOW_MAX_LARGE;
 }
 
+/* @sgl has @nents entries, and DMA addresses in up to @mapped of them. */
 static void list_unmap(struct dma_window_client *client,
-		       struct scatterlist *sgl, int nents, unsigned long attrs)
+		       struct scatterlist *sgl, int nents, int mapped,
+		       unsigned long attrs)
 {
 	struct scatterlist *sg;
 	dma_addr_t addr = 0;
 	size_t gone = 0;
 	int i;
 
-	for_each_sg(sgl, sg, nents, i) {
+	for_each_sg(sgl, sg, mapped, i) {
 		if (!sg_dma_len(sg))
 			break;
 		/* More of what went with an entry before it? */
@@ -832,7 +1015,7 @@ static void list_unmap(struct dma_window_client *client,
 		if (in_window(client, addr))
 			dma_window_bounce_unmap(client->dev, addr, attrs);
 		else
-			gone = large_unmap(client, addr, attrs);
+			gone = large_unmap(client, addr, sgl, nents, attrs);
 	}
 }
 
@@ -866,9 +1049,8 @@ int dma_window_iommu_map_sg(struct device *dev, struct scatterlist *sgl,
 	list.client = dma_window_client_find(dev);
 	if (!list.client)
 		goto out;
-	copybreak = READ_ONCE(list.client->copybreak);
-	if (dma_get_min_align_mask(dev) >= list.client->iommu->granule)
-		copybreak = SIZE_MAX;
+	copybreak = may_map(list.client, dir, attrs) ?
+		    READ_ONCE(list.client->copybreak) : SIZE_MAX;
 	dma_reset_need_sync(dev);
 
 	for (i = 0; i < nents; ) {
@@ -895,7 +1077,7 @@ int dma_window_iommu_map_sg(struct device *dev, struct scatterlist *sgl,
 						     sg->length, dir, attrs);
 			if (addr == DMA_MAPPING_ERROR) {
 				/* -ENOMEM says: try again. */
-				ret = can_ever(list.client, sg) ? -ENOMEM : -EINVAL;
+				ret = can_ever(&list, sg) ? -ENOMEM : -EINVAL;
 				goto unmap;
 			}
 			list_emit(&list, addr, sg->length);
@@ -914,7 +1096,7 @@ int dma_window_iommu_map_sg(struct device *dev, struct scatterlist *sgl,
 
 unmap:
 	/* The device never saw these: there is nothing to copy back. */
-	list_unmap(list.client, sgl, list.nout,
+	list_unmap(list.client, sgl, nents, list.nout,
 		   attrs | DMA_ATTR_SKIP_CPU_SYNC);
 	rcu_read_unlock();
 	sg_dma_len(sgl) = 0;
@@ -945,7 +1127,7 @@ void dma_window_iommu_unmap_sg(struct device *dev, struct scatterlist *sgl,
 	rcu_read_lock();
 	client = dma_window_client_find(dev);
 	if (likely(client))
-		list_unmap(client, sgl, nents, attrs);
+		list_unmap(client, sgl, nents, nents, attrs);
 	rcu_read_unlock();
 }
 
@@ -1045,6 +1227,78 @@ static bool has_ats(struct device *dev)
 }
 
 /**
+ * dma_window_granule_unfit() - can a window be mapped in units of this IOMMU?
+ * @pgsize_bitmap: its page sizes, bytes; at least one
+ *
+ * Context: any.
+ *
+ * Return: NULL, or why not.
+ */
+const char *dma_window_granule_unfit(unsigned long pgsize_bitmap)
+{
+	unsigned long granule = 1UL << __ffs(pgsize_bitmap);
+
+	if (granule > PAGE_SIZE)
+		return "the granule of its IOMMU is larger than a page";
+	/* Chunks of the window stand in for granules: see dma_window_chunk_get(). */
+	if (granule < DMA_WINDOW_SLOT_SIZE)
+		return "the granule of its IOMMU is smaller than 2 KiB";
+	return NULL;
+}
+
+/*
+ * Can the IOMMU let a device write what it cannot read? A virtio-iommu can, and
+ * the VMM that emulates it enforces it. Stage 1 of an SMMU cannot, and of the
+ * IOMMUs of other architectures nothing is known here.
+ */
+static bool has_write_only(struct device *dev)
+{
+	struct device *iommu = dev->iommu->iommu_dev->dev;
+
+	return iommu && iommu->parent && iommu->parent->bus &&
+	       !strcmp(iommu->parent->bus->name, "virtio");
+}
+
+/*
+ * Is memory of this guest private until it is shared explicitly? Then a device
+ * cannot reach what an IOMMU maps of it. A protected guest of pKVM shows by the
+ * hypercall that shares memory.
+ */
+static noinline bool dma_window_memory_is_private(struct device *dev)
+{
+	if (force_dma_unencrypted(dev) ||
+	    cc_platform_has(CC_ATTR_GUEST_MEM_ENCRYPT))
+		return true;
+#ifdef ARM_SMCCC_KVM_FUNC_MEM_SHARE
+	return kvm_arm_hyp_service_available(ARM_SMCCC_KVM_FUNC_MEM_SHARE);
+#else
+	return false;
+#endif
+}
+ALLOW_ERROR_INJECTION(dma_window_memory_is_private, TRUE);
+
+/**
+ * dma_window_iommu_probe() - note what decides between copy and map
+ * @client: a device and its window, its @iommu set
+ *
+ * See dma_window_iommu_way().
+ *
+ * Context: any.
+ */
+void dma_window_iommu_probe(struct dma_window_client *client)
+{
+	struct device *dev = client->dev;
+
+	client->granule = client->iommu->granule;
+	client->in_place = 0;
+	if (dma_window_memory_is_private(dev))
+		return;
+	client->in_place = BIT(DMA_BIDIRECTIONAL) | BIT(DMA_TO_DEVICE);
+	if (has_write_only(dev))
+		client->in_place |= BIT(DMA_FROM_DEVICE);
+}
+
+/**
  * dma_window_iommu_suits() - can a device be trusted to go by its IOMMU domain?
  * @dev: the device; its driver is not probed yet
  *
@@ -1055,6 +1309,7 @@ static bool has_ats(struct device *dev)
 const char *dma_window_iommu_suits(struct device *dev)
 {
 	struct iommu_domain *domain = iommu_get_domain_for_dev(dev);
+	const char *why;
 
 	if (!(domain->type & __IOMMU_DOMAIN_DMA_API) || !domain->iova_cookie ||
 	    dev->iommu->attach_deferred)
@@ -1062,8 +1317,9 @@ const char *dma_window_iommu_suits(struct device *dev)
 	/* Did nothing, if it was done; else whoever did it only warned. */
 	if (iommu_dma_init_domain(domain, dev))
 		return "its IOMMU domain could not be set up";
-	if (1UL << __ffs(domain->pgsize_bitmap) > PAGE_SIZE)
-		return "the granule of its IOMMU is larger than a page";
+	why = dma_window_granule_unfit(domain->pgsize_bitmap);
+	if (why)
+		return why;
 	if (driver_manages_dma(dev))
 		return "its driver may manage DMA by itself";
 	if (has_ats(dev))
@@ -1119,8 +1375,11 @@ static size_t io_skew(const struct dma_window_iommu *io)
 
 static void io_unmap(struct dma_window_iommu *io)
 {
-	iommu_unmap(io->domain, io->iova + io_skew(io), io->win->size);
-	iommu_dma_free_iova(io->domain->iova_cookie, io->iova, io->span, NULL);
+	if (iommu_revoke(io, io->iova + io_skew(io), io->win->size))
+		iommu_free_iova(io, io->iova, io->span);
+	else
+		pr_err("%s: the IOMMU does not let go of it: never given to others\n",
+		       io->win->name);
 }
 
 /*
@@ -1177,23 +1436,31 @@ static int io_map(struct device *dev, struct dma_window_iommu *io)
  * Context: may sleep. Called with dma_window_mutex held.
  *
  * Return: what is to be given to dma_window_iommu_put(), or an ERR_PTR():
- * -ENOMEM, or what iommu_map() says; the reason was logged.
+ * -ENOMEM, -EIO if the domain still maps memory that others use, or what
+ * iommu_map() says; the reason was logged.
  */
 struct dma_window_iommu *
 dma_window_iommu_get(struct device *dev, const struct dma_window_ref *ref,
 		     struct dma_window *win, dma_addr_t *base)
 {
 	struct iommu_domain *domain = iommu_get_domain_for_dev(dev);
-	struct dma_window_iommu *io;
+	struct dma_window_iommu *io, *found = NULL;
 	int i, ret;
 
 	lockdep_assert_held(&dma_window_mutex);
 
 	list_for_each_entry(io, &domains, list) {
-		if (io->domain == domain && io->win == win) {
-			io->users++;
-			goto found;
+		if (io->domain == domain && io->exposed) {
+			dma_window_err(dev, ref, "its IOMMU did not let go of memory that others use");
+			return ERR_PTR(-EIO);
 		}
+		if (io->domain == domain && io->win == win)
+			found = io;
+	}
+	io = found;
+	if (io) {
+		io->users++;
+		goto found;
 	}
 
 	io = kzalloc(sizeof(*io), GFP_KERNEL);
@@ -1235,6 +1502,9 @@ void dma_window_iommu_put(struct dma_window_iommu *io)
 	/* Under the mutex: the domain stays until then. */
 	if (io->domain)
 		io_unmap(io);
+	/* Stay, as long as the domain does, for dma_window_iommu_get() to find. */
+	if (io->domain && io->exposed)
+		return;
 	list_del(&io->list);
 	kfree_rcu(io, rcu);
 }
@@ -1266,10 +1536,12 @@ u32 dma_window_iommu_copybreak(const struct dma_window_iommu *io)
  *
  * Context: may sleep.
  *
- * Return: true if what @io says still holds.
+ * Return: true if what @io says still holds, and nobody's memory is at risk there.
  */
 bool dma_window_iommu_is(struct device *dev, const struct dma_window_iommu *io)
 {
+	if (io && READ_ONCE(io->exposed))
+		return false;
 	return (io ? READ_ONCE(io->domain) : NULL) ==
 	       iommu_get_domain_for_dev(dev) && (!io || io->domain);
 }
@@ -1333,7 +1605,7 @@ unsigned int dma_window_iommu_reclaim(struct dma_window_client *client)
 			if (found) {
 				rcu_read_lock();
 				large_unpublish_tail(io, found);
-				large_undo(client, found, false);
+				large_undo(client, found, NULL, 0, false);
 				rcu_read_unlock();
 				live++;
 			}
@@ -1348,16 +1620,20 @@ unsigned int dma_window_iommu_reclaim(struct dma_window_client *client)
  */
 void __dma_window_domain_gone(struct iommu_domain *domain)
 {
+	struct dma_window_iommu *io, *next;
 	struct dma_window_client *client;
-	struct dma_window_iommu *io;
 	bool found = false;
 	int i;
 
 	mutex_lock(&dma_window_mutex);
-	list_for_each_entry(io, &domains, list) {
+	list_for_each_entry_safe(io, next, &domains, list) {
 		if (io->domain == domain) {
 			WRITE_ONCE(io->domain, NULL);
 			found = true;
+			if (!io->users) {
+				list_del(&io->list);
+				kfree_rcu(io, rcu);
+			}
 		}
 	}
 	/* If a driver is bound all the same: the IOMMU was taken from under it. */

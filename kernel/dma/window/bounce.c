@@ -110,27 +110,34 @@ static void report_unreachable(struct dma_window_client *client, u64 mask)
 			 client->dev->bus_dma_limit);
 }
 
+static const struct {
+	const char	*call;
+	const char	*wrong;
+} bugs[] = {
+	[DMA_WINDOW_BUG_UNMAP]	  = { "unmap", "is not mapped: ignored" },
+	[DMA_WINDOW_BUG_SYNC]	  = { "sync", "is not mapped: ignored" },
+	[DMA_WINDOW_BUG_SYNC_END] = { "sync", "is mapped, but runs past the end: cut off there" },
+	[DMA_WINDOW_BUG_FREE]	  = { "free", "is not allocated: ignored" },
+};
+
 /**
- * dma_window_invalid() - count a call with an address that is not mapped
+ * dma_window_invalid() - count a call that is a bug of the device's driver
  * @client: the device and its window
- * @what: what was called
+ * @bug: the kind of bug
  * @addr: the address
  *
- * It is logged once per device: it is a bug of its driver, and would not get
- * clearer.
+ * Each kind is logged once per device: more lines would not make it clearer.
  *
  * Context: any.
  */
-void dma_window_invalid(struct dma_window_client *client, const char *what,
-			dma_addr_t addr)
+void dma_window_invalid(struct dma_window_client *client,
+			enum dma_window_bug bug, dma_addr_t addr)
 {
 	dma_window_fail(client, &client->win->pool.cpu->stats.fail_invalid,
 			"invalid", 0);
-	if (READ_ONCE(client->warned))
-		return;
-	WRITE_ONCE(client->warned, true);
-	dev_err(client->dev, "%s: %s of %pad, which is not mapped: ignored\n",
-		client->win->name, what, &addr);
+	if (!test_and_set_bit(bug, &client->warned))
+		dev_err(client->dev, "%s: %s of %pad, which %s\n",
+			client->win->name, bugs[bug].call, &addr, bugs[bug].wrong);
 }
 
 /* How many of the window's slots, from the first, the device can address. */
@@ -542,8 +549,9 @@ void dma_window_bounce_unmap(struct device *dev, dma_addr_t addr,
  * @dir: direction
  * @for_cpu: copy what the device wrote, else what it is to read
  *
- * Copies only what both @dir and the direction of the mapping allow. Coherent
- * memory needs no copy. A range that is not inside one mapping changes nothing.
+ * Copies only what both @dir and the direction of the mapping allow, and of a
+ * range that runs past the end of the mapping what is inside. Coherent memory
+ * needs no copy. An address that is not mapped changes nothing.
  *
  * Context: any.
  */
@@ -563,8 +571,9 @@ void dma_window_bounce_sync(struct dma_window_client *client, dma_addr_t addr,
 	}
 	from = addr - client->bus_base - map->offset;
 	if (from > map->size || size > map->size - from) {
-		dma_window_invalid(client, "sync beyond the end", addr);
-		goto out;
+		/* As swiotlb does: drivers that round up rely on it. */
+		dma_window_invalid(client, DMA_WINDOW_BUG_SYNC_END, addr);
+		size = from < map->size ? map->size - from : 0;
 	}
 	if (map->coherent)
 		goto out;
@@ -749,7 +758,7 @@ bool dma_window_coherent_free(struct dma_window_client *client, size_t size,
 		trace_dma_window_free(client->dev, addr, map->size);
 		dma_window_pool_free(&client->win->pool, map);
 	} else {
-		dma_window_invalid(client, "free", addr);
+		dma_window_invalid(client, DMA_WINDOW_BUG_FREE, addr);
 	}
 	rcu_read_unlock();
 

@@ -195,9 +195,12 @@ static void window_free(struct work_struct *work)
 	 * Its run is in use until it is free, or kept by a CPU, which the count
 	 * takes back. Then it is in a section with interrupts disabled at most.
 	 */
-	while (dma_window_pool_used(&win->pool))
+	while (!READ_ONCE(win->leaked) && dma_window_pool_used(&win->pool))
 		msleep(20);
 	synchronize_rcu();
+	/* A device may still reach it: nobody else is to have it, ever. */
+	if (win->leaked)
+		return;
 	if (WARN_ONCE(set_memory_encrypted((unsigned long)win->vaddr,
 					   win->size >> PAGE_SHIFT),
 		      "%s: still shared with the host: not used again\n",
@@ -607,6 +610,8 @@ natural:
 	client->natural = IS_ALIGNED(base - win->base, DMA_WINDOW_MAX_CLASS_SIZE) &&
 			  (!dev->bus_dma_limit ||
 			   dev->bus_dma_limit >= base + win->size - 1);
+	if (iommu)
+		dma_window_iommu_probe(client);
 	dma_window_set_copybreak(client, client->copybreak);
 	return 0;
 }

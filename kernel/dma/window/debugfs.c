@@ -139,6 +139,7 @@ STAT_FILE(fail_mask);
 STAT_FILE(fail_nomem);
 STAT_FILE(fail_iommu);
 STAT_FILE(fail_invalid);
+STAT_FILE(leaked);
 
 static u64 device_stat_sum(struct dma_window_client *client, size_t offset)
 {
@@ -206,6 +207,7 @@ static const struct {
 	{ "fail_nomem",		 0400, &fail_nomem_fops },
 	{ "fail_iommu",		 0400, &fail_iommu_fops },
 	{ "fail_invalid",	 0400, &fail_invalid_fops },
+	{ "leaked",		 0400, &leaked_fops },
 };
 
 /**

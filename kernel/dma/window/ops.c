@@ -313,9 +313,15 @@ static u64 iommu_required_mask(struct device *dev)
 	return max(window_required_mask(dev), DMA_BIT_MASK(32));
 }
 
+/* Buffers of either direction: unless both can be in place, as without an IOMMU. */
 static size_t iommu_max_mapping_size(struct device *dev)
 {
-	return dma_window_client_of(dev) ? DMA_WINDOW_MAX_LARGE : 0;
+	struct dma_window_client *client = dma_window_client_of(dev);
+
+	if (!client)
+		return 0;
+	return client->in_place & BIT(DMA_FROM_DEVICE) ?
+	       DMA_WINDOW_MAX_LARGE : dma_window_max_request(client->win);
 }
 
 /* Coherent memory is the window's; so is what is small. */

@@ -108,6 +108,7 @@ struct dma_window_stats {
 	u64	fail_invalid;	/* calls with an address that is not mapped,
 				 * or with memory that cannot be bounced
 				 */
+	u64	leaked;		/* bytes that an IOMMU did not let go of */
 };
 
 /**
@@ -312,6 +313,7 @@ struct dma_window_device_stats {
  * @size: bytes
  * @vaddr: @base in the linear map
  * @announced: the boot line that describes it is out
+ * @leaked: an IOMMU did not let go of some of it, or of what was mapped beside it
  * @dir: its directory in debugfs, or NULL
  * @pool: its free slots, and its counters
  */
@@ -326,6 +328,7 @@ struct dma_window {
 	phys_addr_t		size;
 	void			*vaddr;
 	bool			announced;
+	bool			leaked;
 	struct dentry		*dir;
 	struct dma_window_pool	pool;
 };
@@ -343,9 +346,12 @@ struct dma_window {
  * @simple: buffers of up to this size can have any run of their class, bytes
  * @copybreak: buffers of up to this size are bounced as a whole, bytes; only
  *	behind an IOMMU there is a choice
+ * @granule: smallest unit of the IOMMU, bytes
+ * @in_place: behind an IOMMU, a bit for each direction in which buffers may be
+ *	mapped in place
  * @stats: behind an IOMMU, the device's own counters, else NULL
  * @ratelimit: of its messages about a window that is full or out of reach
- * @warned: it was told of a call with an address that is not mapped
+ * @warned: a bit for each kind of enum dma_window_bug that was logged
  * @iommu: the IOMMU domain that the window is mapped into, or NULL without one
  * @dir: its directory in debugfs, or NULL
  * @rcu: frees the client when no lookup can be passing it any more
@@ -359,10 +365,12 @@ struct dma_window_client {
 	dma_addr_t		bus_last;
 	u32			simple;
 	u32			copybreak;
+	u32			granule;
 	bool			natural;
+	u8			in_place;
 	struct dma_window_device_stats __percpu *stats;
 	struct ratelimit_state	ratelimit;
-	bool			warned;
+	unsigned long		warned;
 	struct dma_window_iommu	*iommu;
 	struct dentry		*dir;
 	struct rcu_head		rcu;
@@ -483,10 +491,36 @@ phys_addr_t dma_window_untrusted(struct device *dev);
 void *dma_window_memory_alloc(struct device *dev, size_t size);
 void dma_window_memory_free(void *vaddr, size_t size);
 
+/**
+ * enum dma_window_bug - what a driver does wrong; each kind is logged once
+ * @DMA_WINDOW_BUG_UNMAP: unmap of an address that is not mapped
+ * @DMA_WINDOW_BUG_SYNC: sync of an address that is not mapped
+ * @DMA_WINDOW_BUG_SYNC_END: sync that runs past the end of a mapping
+ * @DMA_WINDOW_BUG_FREE: free of coherent memory that was not allocated
+ */
+enum dma_window_bug {
+	DMA_WINDOW_BUG_UNMAP,
+	DMA_WINDOW_BUG_SYNC,
+	DMA_WINDOW_BUG_SYNC_END,
+	DMA_WINDOW_BUG_FREE,
+};
+
+/**
+ * enum dma_window_way - how a buffer of a device behind an IOMMU gets mapped
+ * @DMA_WINDOW_COPY: bounced as a whole, or not at all
+ * @DMA_WINDOW_COPY_OR_MAP: bounced as a whole; in place if the window is full
+ * @DMA_WINDOW_MAP: in place, but for the granules it does not cover whole
+ */
+enum dma_window_way {
+	DMA_WINDOW_COPY,
+	DMA_WINDOW_COPY_OR_MAP,
+	DMA_WINDOW_MAP,
+};
+
 void dma_window_fail(struct dma_window_client *client, u64 __percpu *counter,
 		     const char *reason, size_t size);
-void dma_window_invalid(struct dma_window_client *client, const char *what,
-			dma_addr_t addr);
+void dma_window_invalid(struct dma_window_client *client,
+			enum dma_window_bug bug, dma_addr_t addr);
 bool dma_window_can_map(struct device *dev, struct page *page);
 struct dma_window_mapping *
 dma_window_chunk_get(struct dma_window_client *client, size_t size, bool quiet);
@@ -514,6 +548,12 @@ unsigned int dma_window_bounce_reclaim(struct dma_window_client *client);
 size_t dma_window_max_request(const struct dma_window *win);
 
 #ifdef CONFIG_DMA_WINDOW_IOMMU
+enum dma_window_way dma_window_iommu_way(const struct dma_window_client *client,
+					 phys_addr_t phys, size_t size,
+					 enum dma_data_direction dir,
+					 unsigned long attrs);
+const char *dma_window_granule_unfit(unsigned long pgsize_bitmap);
+void dma_window_iommu_probe(struct dma_window_client *client);
 dma_addr_t dma_window_iommu_map(struct device *dev, phys_addr_t phys,
 				size_t size, enum dma_data_direction dir,
 				unsigned long attrs);
@@ -556,7 +596,7 @@ static inline void dma_window_iommu_unmap(struct device *dev, dma_addr_t addr,
 	struct dma_window_client *client = dma_window_client_of(dev);
 
 	if (client)
-		dma_window_invalid(client, "unmap", addr);
+		dma_window_invalid(client, DMA_WINDOW_BUG_UNMAP, addr);
 }
 
 static inline void dma_window_iommu_sync(struct dma_window_client *client,
@@ -564,12 +604,16 @@ static inline void dma_window_iommu_sync(struct dma_window_client *client,
 					 enum dma_data_direction dir,
 					 bool for_cpu)
 {
-	dma_window_invalid(client, "sync", addr);
+	dma_window_invalid(client, DMA_WINDOW_BUG_SYNC, addr);
 }
 
 static inline u32 dma_window_iommu_copybreak(const struct dma_window_iommu *io)
 {
 	return U32_MAX;
+}
+
+static inline void dma_window_iommu_probe(struct dma_window_client *client)
+{
 }
 
 static inline const char *

@@ -23,6 +23,8 @@ struct behind {
 	u32		domain;
 	/* There was no room in it, so what can be mapped in place may have been. */
 	bool		full;
+	/* The IOMMU can let a device write what it cannot read. */
+	bool		write_only;
 };
 
 /* A walk's result: sorted, as all walks. */
@@ -100,6 +102,19 @@ static inline bool in_window(struct behind *b, u64 phys)
 	return phys >= b->phys && phys < b->phys + b->e.size;
 }
 
+/* A virtio-iommu has write-only mappings, stage 1 of an SMMUv3 has not. */
+static inline bool has_write_only(void)
+{
+	char path[128], link[256] = "";
+
+	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/iommu", setting("EDU"));
+	if (readlink(path, link, sizeof(link) - 1) < 0) {
+		perror(path);
+		exit(1);
+	}
+	return strstr(link, "/virtio");
+}
+
 /* The window's bus address: from where a byte of it is. */
 static inline void behind_open(struct behind *b)
 {
@@ -109,6 +124,7 @@ static inline void behind_open(struct behind *b)
 	u64 at;
 
 	edu_open(&b->e);
+	b->write_only = has_write_only();
 	iommu = edu_iommu(&b->e);
 	b->g = iommu.granule;
 	b->domain = iommu.domain;
@@ -194,6 +210,15 @@ static inline const char *copybreak_file(void)
 }
 
 /*
+ * The rule of what a device may read: in place is only what is handed over for
+ * reading as it is, or what the IOMMU keeps from being read.
+ */
+static inline bool can_map(const struct behind *b, u32 dir, u64 attrs)
+{
+	return dir == EDU_FROM_DEVICE ? b->write_only : !(attrs & EDU_SKIP_CPU_SYNC);
+}
+
+/*
  * How a buffer has to be mapped. The granules of the range of addresses: whole
  * ones lead to the buffer; the first, if the buffer begins in its middle, and
  * the last, if it ends there, to chunks of the window.
@@ -206,8 +231,10 @@ struct layout {
 	u64	head_bytes, tail_bytes;
 };
 
-static inline struct layout layout_of(u64 g, u64 copybreak, u64 phys, u64 size)
+static inline struct layout layout_of(const struct behind *b, u64 copybreak, u64 phys,
+				      u64 size, u32 dir, u64 attrs)
 {
+	u64 g = b->g;
 	u64 start = phys & -g, end = (phys + size + g - 1) & -g;
 	u64 first = (phys + g - 1) & -g, last = (phys + size) & -g;
 	struct layout l = {
@@ -215,7 +242,7 @@ static inline struct layout layout_of(u64 g, u64 copybreak, u64 phys, u64 size)
 		.granules = (end - start) / g,
 	};
 
-	l.small = size <= copybreak || last <= first;
+	l.small = size <= copybreak || last <= first || !can_map(b, dir, attrs);
 	if (l.small)
 		return l;
 	l.whole = (last - first) / g;
@@ -228,10 +255,10 @@ static inline struct layout layout_of(u64 g, u64 copybreak, u64 phys, u64 size)
 
 /* As it is, where a full window left a choice. */
 static inline struct layout layout_at(struct behind *b, u64 copybreak, u64 addr, u64 phys,
-				      u64 size)
+				      u64 size, u32 dir, u64 attrs)
 {
-	return layout_of(b->g, b->full && !inside(&b->e, addr, size) ? 0 : copybreak, phys,
-			 size);
+	return layout_of(b, b->full && !inside(&b->e, addr, size) ? 0 : copybreak, phys,
+			 size, dir, attrs);
 }
 
 /* An explanation on its own line of the output; false for the caller. */
@@ -340,9 +367,11 @@ static inline u32 run_end(u64 g, u64 copybreak, u64 phys, const struct edu_seg *
  * entry. @boundary is the mask of the device's segments, @max their largest size.
  */
 static inline bool sg_placed(struct behind *b, u64 copybreak, u64 phys,
-			     const struct edu_seg *segs, u32 n, u32 mapped, u64 max,
-			     u64 boundary, struct piece *pieces, u32 *npieces)
+			     const struct edu_seg *segs, u32 n, u32 mapped, u32 dir,
+			     u64 attrs, u64 max, u64 boundary, struct piece *pieces,
+			     u32 *npieces)
 {
+	const u64 at_once = can_map(b, dir, attrs) ? copybreak : ~0ull;
 	u64 len = 0, at = 0;
 	u32 i, d, k, end = 0;
 	struct layout l;
@@ -354,7 +383,7 @@ static inline bool sg_placed(struct behind *b, u64 copybreak, u64 phys,
 
 		if (i == end) {
 			k = i;
-			end = run_end(b->g, copybreak, phys, segs, n, i, boundary, &as_one);
+			end = run_end(b->g, at_once, phys, segs, n, i, boundary, &as_one);
 		}
 		/* As __finalise_sg() of dma-iommu merges them. */
 		if (as_one && i > k && at & boundary && len + seg->size <= max) {
@@ -373,7 +402,8 @@ static inline bool sg_placed(struct behind *b, u64 copybreak, u64 phys,
 			at = segs[d].addr;
 			len = seg->size;
 		}
-		l = layout_at(b, as_one ? 0 : copybreak, at, phys + seg->offset, seg->size);
+		l = layout_at(b, as_one ? 0 : copybreak, at, phys + seg->offset, seg->size,
+			      dir, attrs);
 		if (!placed(b, &l, at, phys + seg->offset, seg->size))
 			return wrong("entry %u of %u, segment %u", i, n, d);
 		*npieces += pieces_of(b->g, &l, seg->offset, seg->size, at, pieces + *npieces);

@@ -236,8 +236,8 @@ static bool begin(struct fuzz *f, u32 slot, u64 sample)
 			goto refused;
 		m->id = sg.id;
 		f->b.full = counter("fail_full") > full;
-		if (!sg_placed(&f->b, f->copybreak, f->buf.addr, f->segs, n, sg.mapped, MAX_SEG,
-			       0xffffffff, m->pieces, &m->np))
+		if (!sg_placed(&f->b, f->copybreak, f->buf.addr, f->segs, n, sg.mapped, m->dir,
+			       attrs, MAX_SEG, 0xffffffff, m->pieces, &m->np))
 			return wrong("list of %u", n);
 	} else {
 		struct layout l;
@@ -251,7 +251,8 @@ static bool begin(struct fuzz *f, u32 slot, u64 sample)
 		m->id = p.id;
 		m->addr = p.addr;
 		f->b.full = counter("fail_full") > full;
-		l = layout_at(&f->b, f->copybreak, p.addr, f->buf.addr + m->at, m->size);
+		l = layout_at(&f->b, f->copybreak, p.addr, f->buf.addr + m->at, m->size, m->dir,
+			      attrs);
 		if (!placed(&f->b, &l, p.addr, f->buf.addr + m->at, m->size))
 			return wrong("%llu bytes at %llu", (unsigned long long)m->size,
 				     (unsigned long long)m->at);
@@ -266,9 +267,6 @@ static bool begin(struct fuzz *f, u32 slot, u64 sample)
 			memset(f->shadow + p->at, 0, p->size);
 		else
 			memcpy(f->shadow + p->at, f->cpu + p->at, p->size);
-		/* In place, what it may write it may be able to read as well. */
-		if (!p->bounced && m->dir == EDU_FROM_DEVICE)
-			memset(f->cpu + p->at, 0, p->size);
 		if (!check_pad(f, p))
 			return wrong("piece %u of %u", i, m->np);
 	}
