@@ -246,8 +246,10 @@ edu_devices() {
 }
 
 # edu_behind: for device.sh behind the IOMMU that the guest's file sets up; with
-# memory for buffers of 12 MiB in one piece.
+# memory for buffers of 12 MiB in one piece. FUZZ_SEED of the environment takes the
+# place of iommu_fuzz's own seeds.
 edu_behind() {
 	ram 768
 	edu_devices 4
+	EDU_TEST="${FUZZ_SEED:+FUZZ_SEED=$FUZZ_SEED }$EDU_TEST"
 }

@@ -33,17 +33,6 @@ struct walk {
 	struct edu_extent	*extents;
 };
 
-static inline struct edu_iommu edu_iommu(struct edu *e)
-{
-	struct edu_iommu arg = {};
-
-	if (ioctl(e->fd, EDU_IOMMU, &arg)) {
-		perror("EDU_IOMMU");
-		exit(1);
-	}
-	return arg;
-}
-
 #define WALK_MAX	8192
 
 static inline struct walk walk(struct behind *b, u64 start, u64 size)
