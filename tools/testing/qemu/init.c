@@ -39,6 +39,15 @@
 /* One request or test line; longer output lines are passed on in pieces. */
 #define LINE_MAX_LEN	4096
 
+/*
+ * How slow the machine is: the time that some work takes, compared with what it
+ * takes, emulated, on the machine that limits were set for.
+ */
+#define WORK_LOOPS	6000000
+#define WORK_SECONDS	0.010
+/* A test hangs if nothing comes of it for its limit; in all it has so many of these. */
+#define CEILING		3
+
 /* 16550 registers and bits. */
 #define UART_RBR	0
 #define UART_THR	0
@@ -59,6 +68,12 @@ static int uart = -1;
 static int kmsg = -1;
 /* "guest.hardoff": do not wait for devices that a test has made hang. */
 static bool hardoff;
+/* "guest.icount": time is instructions here, and no machine is slow. */
+static bool icount;
+/* "guest.factor=N": how much slower this kernel is; limits have it already. */
+static double factor = 1;
+/* How many times slower the machine is than limits take it to be, at least 1. */
+static double slow = 1;
 
 static double now(void)
 {
@@ -66,6 +81,35 @@ static double now(void)
 
 	clock_gettime(CLOCK_MONOTONIC, &ts);
 	return ts.tv_sec + ts.tv_nsec / 1e9;
+}
+
+/* Some work; the compiler must neither know its result nor do without it. */
+static void work(void)
+{
+	unsigned int x = 1, i;
+
+	__asm__ volatile("" : "+r" (x));
+	for (i = 0; i < WORK_LOOPS; i++) {
+		x ^= x << 13;
+		x ^= x >> 17;
+		x ^= x << 5;
+	}
+	__asm__ volatile("" : : "r" (x));
+}
+
+/* Measure @slow, for @seconds of the usual machine. */
+static void measure(double seconds)
+{
+	int n = seconds / WORK_SECONDS, i;
+	double start = now();
+
+	if (icount)
+		return;
+	for (i = 0; i < n; i++)
+		work();
+	slow = (now() - start) / (n * WORK_SECONDS);
+	if (slow < 1)
+		slow = 1;
 }
 
 /* To the kernel log, so that what the kernel says has its place in time. */
@@ -323,6 +367,51 @@ static int host_command(int argc, char **argv)
 	return status;
 }
 
+/*
+ * The time of a test: a hang is when nothing comes of it for @limit, and the end
+ * is CEILING times that, whatever comes. Both are in seconds of the usual machine.
+ */
+struct patience {
+	double limit, start, progress;
+};
+
+static double patience_end(const struct patience *p)
+{
+	double quiet = p->progress + p->limit * slow;
+	double all = p->start + CEILING * p->limit * slow;
+
+	return quiet < all ? quiet : all;
+}
+
+/* Is the test's time over, by the speed of now if not by that of before? */
+static bool patience_lost(const struct patience *p)
+{
+	double before = slow;
+
+	if (now() <= patience_end(p))
+		return false;
+	measure(0.5);
+	if (slow < before)
+		slow = before;
+	if (now() > patience_end(p))
+		return true;
+	report("slow %.1f\n", slow);
+	return false;
+}
+
+/* Has the kernel said anything? */
+static bool kernel_talks(int log)
+{
+	char buf[2048];
+	bool any = false;
+	ssize_t ret;
+
+	/* EPIPE: more than the log had room for. */
+	while ((ret = read(log, buf, sizeof(buf))) > 0 || (ret < 0 && errno == EPIPE))
+		any = true;
+	return any;
+}
+
 /* Pass on the complete lines in @buf, each prefixed; returns what remains. */
 static size_t pass_lines(char *buf, size_t len, bool all)
 {
@@ -353,13 +442,14 @@ static int listen_host(void)
 	return fd;
 }
 
-static void run_test(int listener, const char *name, int timeout,
+static void run_test(int listener, int log, const char *name, int timeout,
 		     const char *command)
 {
 	static char buf[LINE_MAX_LEN];
 	int out[2], status = 0, killed = 0;
 	bool exited = false, eof = false;
-	double start, deadline;
+	struct patience p;
+	char times[16];
 	size_t len = 0;
 	ssize_t ret;
 	pid_t pid;
@@ -368,8 +458,14 @@ static void run_test(int listener, const char *name, int timeout,
 		fatal("pipe");
 	mark("begin %s", name);
 	report("begin %s\n", name);
-	start = now();
-	deadline = start + timeout;
+	measure(0.03);
+	report("slow %.1f\n", slow);
+	/* For waits within the test. */
+	snprintf(times, sizeof(times), "%d", (int)(factor * slow + 0.99));
+	kernel_talks(log);
+	p.limit = timeout;
+	p.start = now();
+	p.progress = p.start;
 	pid = fork();
 	if (pid < 0)
 		fatal("fork");
@@ -379,6 +475,7 @@ static void run_test(int listener, const char *name, int timeout,
 		dup2(out[1], STDOUT_FILENO);
 		dup2(out[1], STDERR_FILENO);
 		setenv("TEST_NAME", name, 1);
+		setenv("SLOW", times, 1);
 		signal(SIGPIPE, SIG_DFL);
 		execl("/bin/sh", "sh", "-c", command, NULL);
 		_exit(127);
@@ -386,21 +483,28 @@ static void run_test(int listener, const char *name, int timeout,
 	close(out[1]);
 
 	while (!exited || !eof) {
-		struct pollfd fds[2] = {
+		struct pollfd fds[3] = {
 			{ .fd = eof ? -1 : out[0], .events = POLLIN },
 			{ .fd = listener, .events = POLLIN },
+			{ .fd = log, .events = POLLIN },
 		};
 
-		poll(fds, 2, eof ? 2 : 50);
+		poll(fds, 3, eof ? 2 : 50);
+		if (fds[2].revents && kernel_talks(log))
+			p.progress = now();
 		if (fds[0].revents) {
+			p.progress = now();
 			ret = read(out[0], buf + len, sizeof(buf) - len);
 			if (ret <= 0)
 				eof = true;
 			else
 				len = pass_lines(buf, len + ret, false);
 		}
-		if (fds[1].revents)
-			serve_host(listener, deadline);
+		if (fds[1].revents) {
+			p.progress = now();
+			serve_host(listener, patience_end(&p));
+			p.progress = now();
+		}
 		if (!exited && waitpid(pid, &status, WNOHANG) == pid) {
 			exited = true;
 			/*
@@ -409,7 +513,7 @@ static void run_test(int listener, const char *name, int timeout,
 			 */
 			kill(-1, SIGKILL);
 		}
-		if (!exited && !killed && now() > deadline) {
+		if (!exited && !killed && patience_lost(&p)) {
 			killed = 1;
 			/* Where it hangs is worth more than that it does. */
 			write_text("/proc/sysrq-trigger", "w");
@@ -426,25 +530,28 @@ static void run_test(int listener, const char *name, int timeout,
 		report("end %s signal:%d\n", name, WTERMSIG(status));
 	else
 		report("end %s exit:%d\n", name, WEXITSTATUS(status));
-	mark("end %s %.1f s", name, now() - start);
+	mark("end %s %.1f s", name, now() - p.start);
 }
 
 static void run_tests(void)
 {
 	char line[LINE_MAX_LEN], name[128];
-	int listener, timeout, pos, n = 0;
+	int listener, log, timeout, pos, n = 0;
 	FILE *f;
 
 	f = fopen(TESTS, "re");
 	if (!f)
 		fatal(TESTS);
 	listener = listen_host();
+	log = open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	if (log >= 0)
+		lseek(log, 0, SEEK_END);
 	report("boot %.2f\n", now());
 	while (fgets(line, sizeof(line), f)) {
 		line[strcspn(line, "\n")] = '\0';
 		if (sscanf(line, "%127s %d %n", name, &timeout, &pos) != 2)
 			fatal("%s: malformed line: %s", TESTS, line);
-		run_test(listener, name, timeout, line + pos);
+		run_test(listener, log, name, timeout, line + pos);
 		n++;
 	}
 	fclose(f);
@@ -510,7 +617,7 @@ static void mount_one(const char *type, const char *dir, bool must)
 int main(int argc, char **argv)
 {
 	const char *base = strrchr(argv[0], '/');
-	char cmdline[4096];
+	char cmdline[4096], *at;
 
 	if (!strcmp(base ? base + 1 : argv[0], "host"))
 		return host_command(argc, argv);
@@ -537,6 +644,10 @@ int main(int argc, char **argv)
 	if (read_text("/proc/cmdline", cmdline, sizeof(cmdline)))
 		fatal("/proc/cmdline");
 	hardoff = strstr(cmdline, "guest.hardoff");
+	icount = strstr(cmdline, "guest.icount");
+	at = strstr(cmdline, "guest.factor=");
+	if (at)
+		factor = atoi(strchr(at, '=') + 1);
 	if (strstr(cmdline, "guest.shell")) {
 		run_shell();
 	} else {

@@ -199,7 +199,7 @@ class Channel:
                 self.booted = True
             elif word == "done" and not current:
                 self.done = int(rest)
-            elif word not in ("host", "answer"):
+            elif word not in ("host", "answer", "slow"):
                 self.stray.append(line)
 
 
@@ -362,6 +362,19 @@ def judge(directory, taps):
     return guest, invert(guest, results)
 
 
+# Slower than this is worth a word.
+SLOW = 3.0
+
+
+def slowness(directory):
+    """How many times slower than limits take it to be was the machine?"""
+    for line in read_lines(os.path.join(directory, "exit")):
+        word, _, value = line.partition(" ")
+        if word == "slow":
+            return float(value)
+    return 1.0
+
+
 def judge_host_program(directory, name, status):
     """A check on the host; its own log says more than its last line."""
     lines = read_lines(os.path.join(directory, "output"))
@@ -402,6 +415,10 @@ def main():
             directory = sys.argv[1]
             guest, results = judge(directory, sys.argv[2:])
             prefix = guest.name + "/"
+            slow = slowness(directory)
+            if slow >= SLOW:
+                print(f"note           {prefix.rstrip('/')}: a machine {slow:.1f} times slower "
+                      "than limits are for")
     except (spec.SpecError, OSError, ValueError) as e:
         sys.exit(f"judge.py: {sys.argv[1]}: {e}")
     write(directory, prefix, results)

@@ -14,6 +14,8 @@ import socket
 import sys
 import time
 
+import speed
+
 
 class QMPError(Exception):
     pass
@@ -27,7 +29,7 @@ class QMP:
         self.buf = b""
         self.events = []
         self.timeout = timeout
-        greeting = self._message(time.monotonic() + timeout)
+        greeting = self._message(time.monotonic(), timeout)
         if "QMP" not in greeting:
             raise QMPError(f"not a QMP greeting: {greeting}")
         self.command("qmp_capabilities")
@@ -38,11 +40,16 @@ class QMP:
         sock.connect(path)
         return cls(sock, timeout)
 
-    def _message(self, deadline):
+    def _message(self, start, timeout):
+        """The next one, if it comes TIMEOUT seconds after START; later if the machine is slow."""
+        slow = 1
         while b"\n" not in self.buf:
-            left = deadline - time.monotonic()
-            if left <= 0 or not select.select([self.sock], [], [], left)[0]:
-                raise QMPError("no answer from QEMU's monitor")
+            left = max(0, start + timeout * slow - time.monotonic())
+            if not select.select([self.sock], [], [], left)[0]:
+                if slow > 1:
+                    raise QMPError("no answer from QEMU's monitor")
+                slow = max(1.01, speed.slowness(0.3))
+                continue
             data = self.sock.recv(65536)
             if not data:
                 raise QMPError("QEMU closed its monitor")
@@ -55,9 +62,9 @@ class QMP:
         if args:
             message["arguments"] = args
         self.sock.sendall(json.dumps(message).encode() + b"\n")
-        deadline = time.monotonic() + self.timeout
+        start = time.monotonic()
         while True:
-            answer = self._message(deadline)
+            answer = self._message(start, self.timeout)
             if "event" in answer:
                 self.events.append(answer)
             elif "error" in answer:
@@ -67,13 +74,13 @@ class QMP:
 
     def wait_event(self, name, timeout=30, **data):
         """The next event NAME whose data has all of DATA."""
-        deadline = time.monotonic() + timeout
+        start = time.monotonic()
         while True:
             for i, event in enumerate(self.events):
                 have = event.get("data", {})
                 if event["event"] == name and all(have.get(k) == v for k, v in data.items()):
                     return self.events.pop(i)
-            answer = self._message(deadline)
+            answer = self._message(start, timeout)
             if "event" in answer:
                 self.events.append(answer)
 

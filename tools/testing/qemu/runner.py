@@ -8,6 +8,11 @@ DIRECTORY/spec describes the guest (README.md has the format). Written there:
   channel      the verdict channel, each line with seconds since the start
   console.log  QEMU's console
   exit         how the run ended; exists, as a failure, before QEMU starts
+
+A guest hangs if it makes no progress for as long as its phase has: nothing on the
+verdict channel or the console. What it may take in all is CEILING times that.
+Both are seconds of the machine that limits are set for: a slower one has more,
+by its speed at the start and when time seems to be up.
 """
 
 import os
@@ -21,6 +26,48 @@ import time
 import hostops
 import qmp
 import spec
+import speed
+
+
+# As PID 1 has it for its tests.
+CEILING = 3
+
+
+class Patience:
+    """The time of one phase. CLOCK and MEASURE are there for selftest.py."""
+
+    def __init__(self, clock=time.monotonic, measure=speed.slowness):
+        self.clock = clock
+        self.measure = measure
+        self.slow = measure()
+        self.most = self.slow
+        self.limit = 0
+        self.began = self.last = clock()
+
+    def begin(self, limit):
+        """A phase that may be silent for LIMIT seconds."""
+        self.limit = limit
+        self.began = self.last = self.clock()
+
+    def progress(self):
+        self.last = self.clock()
+
+    def at_least(self, slow):
+        """The guest's own measure of the same."""
+        self.slow = max(self.slow, slow)
+        self.most = max(self.most, self.slow)
+
+    def over(self):
+        now = self.clock()
+        limit = self.limit * self.slow
+        return now - self.last > limit or now - self.began > CEILING * limit
+
+    def lost(self):
+        """Is the time over, by the speed of now if not by that of before?"""
+        if not self.over():
+            return False
+        self.at_least(self.measure(0.5))
+        return self.over()
 
 
 class Run:
@@ -28,9 +75,11 @@ class Run:
         self.dir = directory
         self.spec = spec.Spec(os.path.join(directory, "spec"))
         self.start = time.monotonic()
+        self.patience = Patience()
         self.channel = open(os.path.join(directory, "channel"), "w", encoding="utf-8")
         self.phase = "boot"
-        self.deadline = self.start + self.spec.limit["boot"]
+        self.patience.begin(self.spec.limit["boot"])
+        self.console_size = 0
         self.monitor = None
         self.verdict = None
         self.qemu = None
@@ -82,25 +131,36 @@ class Run:
 
     def line(self, line):
         self.record(line)
+        self.patience.progress()
+        grace = self.spec.limit["grace"]
         word, _, rest = line.partition(" ")
-        if word == "boot":
+        if word in ("boot", "end"):
             self.phase = "between tests"
-            self.deadline = time.monotonic() + self.spec.limit["grace"]
+            self.patience.begin(grace)
         elif word == "begin":
-            limit = self.spec.test(rest).timeout if self.spec.test(rest) else 0
+            test = self.spec.test(rest)
             self.phase = f"test {rest}"
-            self.deadline = time.monotonic() + limit + self.spec.limit["grace"]
-        elif word == "end":
-            self.phase = "between tests"
-            self.deadline = time.monotonic() + self.spec.limit["grace"]
+            # PID 1 ends a test by itself, which says more.
+            self.patience.begin((test.timeout if test else 0) + grace)
+        elif word == "slow":
+            self.patience.at_least(float(rest))
         elif word == "host":
-            before = time.monotonic()
             self.answer(rest)
             # The host's own time is not the guest's fault.
-            self.deadline += time.monotonic() - before
+            self.patience.progress()
         elif word == "done":
             self.phase = "shutdown"
-            self.deadline = time.monotonic() + self.spec.limit["shutdown"]
+            self.patience.begin(self.spec.limit["shutdown"])
+
+    def read_console(self):
+        """What the kernel prints is progress, too."""
+        try:
+            size = os.stat(os.path.join(self.dir, "console.log")).st_size
+        except FileNotFoundError:
+            return
+        if size != self.console_size:
+            self.console_size = size
+            self.patience.progress()
 
     def read_channel(self):
         try:
@@ -129,7 +189,8 @@ class Run:
                 while is_open:
                     is_open = self.read_channel()
                 return f"qemu {status}"
-            if time.monotonic() > self.deadline:
+            self.read_console()
+            if self.patience.lost():
                 return f"timeout {self.phase}"
 
     def stop_qemu(self):
@@ -148,7 +209,8 @@ class Run:
             result = self.loop()
         finally:
             self.stop_qemu()
-        self.write_exit(f"{result}\nseconds {self.seconds():.1f}")
+        self.write_exit(f"{result}\nseconds {self.seconds():.1f}\n"
+                        f"slow {self.patience.most:.1f}")
 
 
 def main():

@@ -1,9 +1,11 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-only
-"""Is the judge just? Canned runs with known verdicts, in KTAP.
+"""Is the judge just, and the runner patient? Cases with known verdicts, in KTAP.
 
-A harness that passes everything is worse than none: each case here is a way
-in which a guest can go wrong, and the word that its failure must contain.
+A harness that passes everything is worse than none: each canned run here is a way
+in which a guest can go wrong, and the word that its failure must contain. One that
+fails what is only slow is not much better: for the runner's patience, clock and
+speed of the machine are made up.
 """
 
 import os
@@ -11,6 +13,7 @@ import sys
 import tempfile
 
 import judge
+import runner
 
 SPEC = "name canned\ntest one 10 true\n"
 BOOT = "0.5 boot 0.1\n"
@@ -126,6 +129,8 @@ CASES = [
      (2, 0), ["failed the runner"]),
     ("a test that was left out", SPEC + "test two 10 true\n", channel(GOOD), log(), "qemu 0",
      (2, 0), ["2 tests were asked for", "did not run"]),
+    ("a slow machine", SPEC, channel(GOOD.replace(": ok 2", "slow 7.5\n: ok 2")), log(),
+     "qemu 0\nseconds 9.9\nslow 7.5", (2, 0), []),
     ("a stray line", SPEC, BOOT + "0.6 ok 1 boo\n" + channel(GOOD)[len(BOOT):], log(), "qemu 0",
      (2, 0), ["stray line"]),
     ("no tests at all", "name canned\n", BOOT + "0.6 done 0\n", "", "qemu 0",
@@ -157,15 +162,51 @@ def check(case):
     return ""
 
 
+# name; the limit; how slow the machine is, by the second from which on it is that;
+# seconds in which there is progress; when the runner must give up, or not by the end.
+PATIENCE = [
+    ("a hang from the start", 10, {0: 1}, [], 11),
+    ("a hang in the middle", 10, {0: 1}, [4, 8], 19),
+    ("progress past the limit", 10, {0: 1}, [9, 18, 25], None),
+    ("progress for ever", 10, {0: 1}, range(1, 100, 3), 31),
+    ("a slow machine", 10, {0: 5}, [], 51),
+    ("a machine that gets slow", 10, {0: 1, 5: 5}, [], 51),
+    ("a machine that was slow", 10, {0: 5, 20: 1}, [], 51),
+    ("progress for ever on a slow machine", 2, {0: 5}, range(1, 100, 3), 31),
+]
+
+
+def check_patience(case):
+    """What is wrong with the runner's patience in this case, or nothing."""
+    _, limit, speeds, steps, expected = case
+    second = 0
+
+    def measure(_=None):
+        return speeds[max(s for s in speeds if s <= second)]
+
+    patience = runner.Patience(lambda: second, measure)
+    patience.begin(limit)
+    gave_up = None
+    for second in range(expected + 10 if expected else 30):
+        if second in steps:
+            patience.progress()
+        if patience.lost():
+            gave_up = second
+            break
+    return "" if gave_up == expected else f"gave up at {gave_up}, not {expected}"
+
+
 def main():
-    print(f"KTAP version 1\n1..{len(CASES)}")
+    cases = [(f"judge of {case[0]}", check, case) for case in CASES]
+    cases += [(f"patience with {case[0]}", check_patience, case) for case in PATIENCE]
+    print(f"KTAP version 1\n1..{len(cases)}")
     failed = 0
-    for number, case in enumerate(CASES, 1):
-        problem = check(case)
+    for number, (name, test, case) in enumerate(cases, 1):
+        problem = test(case)
         if problem:
             failed += 1
             print(f"# {problem}")
-        print(f"{'not ok' if problem else 'ok'} {number} judge of {case[0]}")
+        print(f"{'not ok' if problem else 'ok'} {number} {name}")
     sys.exit(1 if failed else 0)
 
 

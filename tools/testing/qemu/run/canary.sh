@@ -44,17 +44,15 @@ numbered() { seq -f "$2%0$1.0f" 0 $(($3 / 32 - 1)); }
 
 backend_state() { cut -d' ' -f3 "/proc/$(spawned blk)/task"/*/stat | sort -u | tr -d '\n'; }
 
+backend_stopped() { [ "$(backend_state)" = T ]; }
+
 # host stop, host cont: the backend.
 host_stop() {
-	local i
-
 	kill -STOP "$(spawned blk)" || return
-	for ((i = 0; i < 100; i++)); do
-		[ "$(backend_state)" != T ] || return 0
-		sleep 0.05
-	done
-	echo "the backend does not stop: $(backend_state)"
-	return 1
+	wait_until 5 backend_stopped || {
+		echo "the backend does not stop: $(backend_state)"
+		return 1
+	}
 }
 
 host_cont() { kill -CONT "$(spawned blk)"; }

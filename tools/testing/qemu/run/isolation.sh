@@ -197,18 +197,12 @@ REFUSAL='Invalid vring_addr message|failed to map .* ring'
 
 # host refused NAME: wait until the backend has said so.
 host_refused() {
-	local i line
-
-	for ((i = 0; i < 200; i++)); do
-		if line=$(grep -m 1 -E "$REFUSAL" "$RUN/$1.log"); then
-			fact "control.$1.refusal" "$line"
-			printf '%s\n' "$line"
-			return 0
-		fi
-		sleep 0.1
-	done
-	echo "$1 has refused nothing; its log ends: $(tail -n 1 "$RUN/$1.log")"
-	return 1
+	if ! wait_until 20 grep -q -E "$REFUSAL" "$RUN/$1.log"; then
+		echo "$1 has refused nothing; its log ends: $(tail -n 1 "$RUN/$1.log")"
+		return 1
+	fi
+	fact "control.$1.refusal" "$(grep -m 1 -E "$REFUSAL" "$RUN/$1.log")"
+	host_known "control.$1.refusal"
 }
 
 host_after() {

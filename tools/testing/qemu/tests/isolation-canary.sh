@@ -52,7 +52,7 @@ inflight() { awk '{ print $1, $2 }' /sys/block/vda/inflight; }
 settled() {
 	last=
 	for _ in $(seq 60); do
-		sleep 0.3
+		nap 300
 		now=$(inflight)
 		[ "$now" != "$last" ] || [ "${now% *}" -eq 0 ] || return 0
 		last=$now
@@ -91,7 +91,7 @@ freed() {
 	job read $DISK/from-host direct 8192 4096 262144 endless
 	job write $DISK/direct direct 0 1024 65536 endless
 	job write $DISK/buffered buffered 0 1024 16384 endless
-	sleep 1
+	nap 1000
 	rm $MEM/fill
 	host stop || return 1
 	bulk
@@ -104,7 +104,7 @@ freed() {
 
 # alive ROUND: and what lives on, in the same pages and beside?
 alive() {
-	sleep 0.5
+	nap 500
 	host stop || return 1
 	search "$1"
 	rc=$?
@@ -169,7 +169,7 @@ mkdir $MEM/names
 held=$!
 for _ in $(seq 100); do
 	! grep -q held /tmp/held || break
-	sleep 0.1
+	nap 100
 done
 "$C" fill $MEM/fill 32 4096 >>/tmp/kept && rm $MEM/fill
 ktap_test_result "page cache, slab and anonymous memory hold the string" \

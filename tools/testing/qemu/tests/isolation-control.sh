@@ -53,7 +53,7 @@ for b in "$@"; do
 	ktap_test_result "control: $b: the backend refuses" [ $? -eq 0 ]
 	ktap_print_msg "control: $b: $(cat /tmp/reason)"
 	# Time enough for an answer, had there been one.
-	sleep 3
+	nap 3000
 	[ "$b" != net ] || ktap_print_msg "control: net: $(grep eth0 /proc/net/dev)"
 	got=$(bytes "$b")
 	ktap_test_result "control: $b: no I/O gets done" [ "$got" -eq 0 ]

@@ -116,7 +116,7 @@ for b in "$@"; do
 	endless "$b" &
 	pids="$pids $!"
 done
-sleep 1
+nap 1000
 for b in "$@"; do
 	host fact "$b.copied_before_look=$(copied "$b")"
 done

@@ -39,7 +39,7 @@ settled() {
 	writes=0
 	for _ in $(seq 50); do
 		last=$writes
-		usleep 200000
+		nap 200
 		read -r _ writes <"/sys/block/${1##*/}/inflight"
 		[ "$writes" -lt 2 ] || [ "$writes" -ne "$last" ] || return 0
 	done

@@ -31,6 +31,9 @@ facts() {
 	host fact "$@"
 }
 
+# nap MILLISECONDS: on a slow machine longer.
+nap() { usleep $(($1 * 1000 * ${SLOW:-1})); }
+
 sum() { sha256sum "$1" | cut -d' ' -f1; }
 
 drop_caches() {

@@ -13,7 +13,6 @@
 #include "../kselftest_harness.h"
 
 /* Slow machines emulate slow ones: see the debug kernel. */
-#define LIMIT	600
 
 struct state {
 	struct edu e;
@@ -225,7 +224,7 @@ TEST_F_TIMEOUT(confinement, coherent_of_every_size, LIMIT)
 }
 
 /* No more of the window is mapped to user space than was allocated. */
-TEST_F(confinement, coherent_in_user_space)
+TEST_F_TIMEOUT(confinement, coherent_in_user_space, LIMIT)
 {
 	struct mem m;
 	u8 *area;
@@ -245,7 +244,7 @@ TEST_F(confinement, coherent_in_user_space)
 	EXPECT_EQ(0, mem_free(E, &m));
 }
 
-TEST_F(confinement, sgtable_of_coherent)
+TEST_F_TIMEOUT(confinement, sgtable_of_coherent, LIMIT)
 {
 	u64 invalid = counter("fail_invalid");
 	struct mem m;
@@ -508,7 +507,7 @@ TEST_F_TIMEOUT(nothing_lost, device_gone_with_mappings, LIMIT)
 }
 
 /* Device registers cannot be bounced. */
-TEST_F(confinement, no_resources)
+TEST_F_TIMEOUT(confinement, no_resources, LIMIT)
 {
 	EXPECT_EQ(-1, ioctl(E->fd, EDU_RESOURCE));
 }
@@ -517,7 +516,7 @@ TEST_F(confinement, no_resources)
  * dma_alloc_coherent() asks dev->dma_mem before any operations. The node of the
  * device has a shared-dma-pool, too, and a driver may ask for it.
  */
-TEST_F(confinement, no_memory_of_its_own)
+TEST_F_TIMEOUT(confinement, no_memory_of_its_own, LIMIT)
 {
 	struct mem m;
 
@@ -530,7 +529,7 @@ TEST_F(confinement, no_memory_of_its_own)
 }
 
 /* A device that was refused can do nothing, whoever tries. */
-TEST_F(fail_closed, refused_device)
+TEST_F_TIMEOUT(fail_closed, refused_device, LIMIT)
 {
 	struct edu_seg seg = { .size = 4096 };
 	struct edu_map_sg sg = {
@@ -760,7 +759,7 @@ TEST_F_TIMEOUT(no_stale_data, scatterlist_that_fails, LIMIT)
 }
 
 /* Calls with what is not mapped change nothing, and are counted. */
-TEST_F(nothing_trusted, bad_calls)
+TEST_F_TIMEOUT(nothing_trusted, bad_calls, LIMIT)
 {
 	u64 used, out, in;
 	struct map p, gone;
@@ -834,7 +833,7 @@ static int log_lines(const char *a, const char *b)
  * A sync that runs past the end: what is inside is copied, as drivers that round
  * up expect, and nothing of the padding. Each kind of bug is reported, once.
  */
-TEST_F(nothing_trusted, syncs_past_the_end)
+TEST_F_TIMEOUT(nothing_trusted, syncs_past_the_end, LIMIT)
 {
 	const struct { u64 at, size; } parts[] = {
 		{ 0, 2048 }, { 0, 1501 }, { 1000, 4096 }, { 1499, 2 }, { 1500, 1 }, { 1600, 100 },
@@ -884,7 +883,7 @@ TEST_F(nothing_trusted, syncs_past_the_end)
 }
 
 /* Those who share a window can still not undo each other's mappings. */
-TEST_F(nothing_trusted, neighbour)
+TEST_F_TIMEOUT(nothing_trusted, neighbour, LIMIT)
 {
 	struct mem buf, m;
 	struct map p;
@@ -1117,7 +1116,7 @@ TEST_F_TIMEOUT(good_citizen, partial_syncs, LIMIT)
 }
 
 /* A sync in a direction that the mapping does not have copies nothing. */
-TEST_F(good_citizen, syncs_of_the_other_direction)
+TEST_F_TIMEOUT(good_citizen, syncs_of_the_other_direction, LIMIT)
 {
 	struct mem buf;
 	struct map p;
@@ -1239,7 +1238,7 @@ TEST_F_TIMEOUT(good_citizen, min_align_mask_and_neighbours, LIMIT)
 }
 
 /* Nor does what a CPU keeps of earlier mappings cross it. */
-TEST_F(good_citizen, segment_boundary_and_what_is_kept)
+TEST_F_TIMEOUT(good_citizen, segment_boundary_and_what_is_kept, LIMIT)
 {
 	struct mem buf;
 	struct map p;
@@ -1258,7 +1257,7 @@ TEST_F(good_citizen, segment_boundary_and_what_is_kept)
 }
 
 /* With interrupts disabled. */
-TEST_F(good_citizen, atomic)
+TEST_F_TIMEOUT(good_citizen, atomic, LIMIT)
 {
 	struct edu_map arg = { .size = 5000, .flags = EDU_ATOMIC };
 	struct mem buf, m;
@@ -1393,7 +1392,7 @@ static const char *next_event(FILE *trace, char *line, int size)
 }
 
 /* Each call leaves its event, with what was asked for and what was copied. */
-TEST_F(observed, tracepoints)
+TEST_F_TIMEOUT(observed, tracepoints, LIMIT)
 {
 	const char *dev = setting("EDU");
 	char line[512], want[16][256];
@@ -1446,7 +1445,7 @@ TEST_F(observed, tracepoints)
 }
 
 /* The counters, for one call of each kind. */
-TEST_F(observed, counters)
+TEST_F_TIMEOUT(observed, counters, LIMIT)
 {
 	static const char * const names[] = {
 		"maps", "unmaps", "allocs", "frees", "bytes_in", "bytes_out",

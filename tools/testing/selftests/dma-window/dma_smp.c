@@ -13,7 +13,6 @@
 #include "edu.h"
 #include "../kselftest_harness.h"
 
-#define LIMIT	600
 #define MAX	(256 * KIB)
 #define LIVE	8
 

@@ -26,6 +26,8 @@
 
 #include "../../../../drivers/dma-window/edu_uapi.h"
 
+/* Seconds for one test, as a last resort: whoever runs it sees what hangs. */
+#define LIMIT		3600
 #define ENGINE_MAX	8192
 /* The most that the module has the engine move at a time. */
 #define ENGINE_TRANSFER	2048
@@ -68,6 +70,15 @@ static inline const char *setting(const char *name)
 		exit(1);
 	}
 	return value;
+}
+
+/* How many times slower than usual the machine and its kernel are. */
+static inline unsigned int slow(void)
+{
+	const char *text = getenv("SLOW");
+	int n = text ? atoi(text) : 1;
+
+	return n > 1 ? n : 1;
 }
 
 /* A file of the window in debugfs, a number. */

@@ -64,7 +64,7 @@ flip() {
 		begin "$DIR/blkio" "$dev" direct 6 128 64 1
 		wait_for 10 in_flight 5 || return 1
 		# QEMU has seen the last of them, too.
-		usleep 100000
+		nap 100
 		host vq_flip "$id" "$(win "$window" base)" "$(win "$window" size)" || return 1
 		throttle 0
 		finish 20 || return 1

@@ -476,7 +476,7 @@ TEST_F_TIMEOUT(confinement, masks, LIMIT)
 }
 
 /* Peers' memory and registers are not for a device that is confined. */
-TEST_F(confinement, no_resources)
+TEST_F_TIMEOUT(confinement, no_resources, LIMIT)
 {
 	EXPECT_EQ(-1, ioctl(E->fd, EDU_RESOURCE));
 }
@@ -947,7 +947,7 @@ TEST_F_TIMEOUT(nothing_lost, room_for_one_chunk, LIMIT)
 }
 
 /* With interrupts disabled. */
-TEST_F(good_citizen, atomic)
+TEST_F_TIMEOUT(good_citizen, atomic, LIMIT)
 {
 	struct edu_map arg = {
 		.offset = 100, .size = 300 * KIB, .dir = EDU_TO_DEVICE, .flags = EDU_ATOMIC,
@@ -1212,7 +1212,7 @@ TEST_F_TIMEOUT(good_citizen, min_align_mask, LIMIT)
 }
 
 /* One call of each kind. */
-TEST_F(observed, counters)
+TEST_F_TIMEOUT(observed, counters, LIMIT)
 {
 	u64 before[COUNTERS], after[COUNTERS], in, out;
 	const u64 should[COUNTERS] = {

@@ -440,14 +440,15 @@ static inline int log_open(void)
 }
 
 /*
- * Did an IOMMU report an access that it stopped? Waits for up to @ms, since the
- * report comes by an interrupt.
+ * Did an IOMMU report an access that it stopped? Waits for up to @ms, or longer on
+ * a slow machine, since the report comes by an interrupt.
  */
 static inline bool faulted(int log, int ms)
 {
 	char line[1024];
 	bool seen = false;
 
+	ms *= slow();
 	for (;;) {
 		ssize_t n = read(log, line, sizeof(line) - 1);
 

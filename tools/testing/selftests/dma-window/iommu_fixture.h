@@ -10,8 +10,6 @@
 #include "iommu.h"
 #include "../kselftest_harness.h"
 
-#define LIMIT	600
-
 struct state {
 	struct behind b;
 	struct edu_info info;

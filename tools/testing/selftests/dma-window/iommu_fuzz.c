@@ -17,7 +17,6 @@
 #include "iommu.h"
 #include "../kselftest_harness.h"
 
-#define LIMIT	3000
 #define SLOTS	8
 #define SPACE	(512 * KIB)
 #define NSEGS	64

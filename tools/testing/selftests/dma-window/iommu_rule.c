@@ -201,7 +201,7 @@ static u64 pairs(struct __test_metadata *_metadata, struct behind *b, struct mem
 	return done;
 }
 
-TEST_F_TIMEOUT(no_stale_data, pairs, 2 * LIMIT)
+TEST_F_TIMEOUT(no_stale_data, pairs, LIMIT)
 {
 	/* Bounced; with granules at both ends that are; whole granules; large. */
 	const u64 sizes[] = { 2048, 5 * G + 700, 4 * G, 32 * G };
@@ -218,7 +218,7 @@ TEST_F_TIMEOUT(no_stale_data, pairs, 2 * LIMIT)
  * The same in a window with no room: what would have been copied is mapped in
  * place if it may be, and else refused. Never is it shown, or changed.
  */
-TEST_F_TIMEOUT(no_stale_data, pairs_in_a_full_window, 2 * LIMIT)
+TEST_F_TIMEOUT(no_stale_data, pairs_in_a_full_window, LIMIT)
 {
 	const u64 sizes[] = { 2 * G, 32 * G };
 	static struct map hog[4096];
@@ -243,7 +243,7 @@ TEST_F_TIMEOUT(no_stale_data, pairs_in_a_full_window, 2 * LIMIT)
 }
 
 /* Lists over the same memory: handed over for reading by one, to be written by one. */
-TEST_F_TIMEOUT(no_stale_data, lists, 2 * LIMIT)
+TEST_F_TIMEOUT(no_stale_data, lists, LIMIT)
 {
 	struct edu_seg segs[2][4];
 	struct edu_map_sg sg[2];
@@ -309,7 +309,7 @@ TEST_F_TIMEOUT(no_stale_data, lists, 2 * LIMIT)
 }
 
 /* In place and to be written only: the device cannot read a byte of it. */
-TEST_F_TIMEOUT(no_stale_data, write_only, 2 * LIMIT)
+TEST_F_TIMEOUT(no_stale_data, write_only, LIMIT)
 {
 	const u64 attrs[] = { 0, EDU_SKIP_CPU_SYNC };
 	struct mem buf;

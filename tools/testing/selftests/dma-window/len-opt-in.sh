@@ -85,7 +85,7 @@ trace 1
 check "the device is bound" rebind
 [ -z "$id" ] || check "control queue" control
 # What a device does by itself.
-usleep 200000
+nap 200
 trace 0
 check "not zeroed: $want" opted_in
 check "copied where it was told how much" copied

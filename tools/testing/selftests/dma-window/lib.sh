@@ -100,9 +100,13 @@ default_driver() {
 	esac
 }
 
-# Wait until COMMAND succeeds, for at most SECONDS.
+# SLOW is how many times slower than usual the machine and its kernel are.
+# nap MILLISECONDS: leave others the time for something.
+nap() { usleep $(($1 * 1000 * ${SLOW:-1})); }
+
+# Wait until COMMAND succeeds, for at most SECONDS of the usual machine.
 wait_for() {
-	wait_end=$(($(date +%s) + $1))
+	wait_end=$(($(date +%s) + $1 * ${SLOW:-1}))
 	shift
 	until "$@" >/dev/null 2>&1; do
 		[ "$(date +%s)" -lt "$wait_end" ] || {

@@ -94,6 +94,15 @@ static int send_frame(struct port *from, struct port *to, uint32_t number)
 	return -1;
 }
 
+/* How many times slower than usual the machine and its kernel are. */
+static unsigned int slow(void)
+{
+	const char *text = getenv("SLOW");
+	int n = text ? atoi(text) : 1;
+
+	return n > 1 ? n : 1;
+}
+
 static int receive_frame(struct port *at, uint32_t number)
 {
 	struct pollfd pfd = { .fd = at->fd, .events = POLLIN };
@@ -103,7 +112,7 @@ static int receive_frame(struct port *at, uint32_t number)
 	size_t want = length_of(number), i;
 	ssize_t len;
 
-	if (poll(&pfd, 1, 5000) != 1) {
+	if (poll(&pfd, 1, 5000 * slow()) != 1) {
 		printf("%s: frame %u did not arrive\n", at->name, number);
 		return -1;
 	}
@@ -141,7 +150,7 @@ int main(int argc, char **argv)
 		}
 	}
 	/* The backend drops frames for an interface that is not yet up. */
-	usleep(100000);
+	usleep(100000 * slow());
 	while (received < count) {
 		for (; sent < count && sent < received + BATCH; sent++)
 			if (send_frame(&port[sent & 1], &port[!(sent & 1)], sent))

@@ -113,7 +113,7 @@ rings() {
 		done
 		wait_for 5 reading "${dev##*/}" 4
 		# They are counted before they are in the queue.
-		usleep 100000
+		nap 100
 		host vq_inside "$id" "$base" "$size" >/tmp/rings
 		rc=$?
 		throttle 0 >/dev/null
