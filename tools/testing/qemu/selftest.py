@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-only
-"""Is the judge just, and the runner patient? Cases with known verdicts, in KTAP.
+"""Is the judge just, the runner patient, a mutant where it says? In KTAP.
 
 A harness that passes everything is worse than none: each canned run here is a way
 in which a guest can go wrong, and the word that its failure must contain. One that
 fails what is only slow is not much better: for the runner's patience, clock and
-speed of the machine are made up.
+speed of the machine are made up. A mutant in the wrong place proves nothing.
 """
 
 import os
@@ -13,6 +13,7 @@ import sys
 import tempfile
 
 import judge
+import mutants
 import runner
 
 SPEC = "name canned\ntest one 10 true\n"
@@ -196,9 +197,99 @@ def check_patience(case):
     return "" if gave_up == expected else f"gave up at {gave_up}, not {expected}"
 
 
+SOURCE = """\
+#define TWICE(x)	\\
+	((x) * 2)
+
+static const struct {
+	const char *name;
+} table[] = {
+	{ "one" },
+	{ "two" },
+};
+
+/* int one(int a); */
+__printf(1, 2)
+static int one(int (*call)(int), int a)
+	__must_hold(&lock)
+{
+	a++;
+	return a;
+}
+
+static int two(int a)
+{
+	a++;
+	if (a)
+		a++;
+	return a;
+}
+
+#ifdef CONFIG_THREE
+int three(void) { return 3; }
+
+int four(void)
+{
+	return 4;
+}
+#else
+static inline int four(void)
+{
+	return -4;
+}
+#endif
+
+TRACE_EVENT(five,
+	TP_printk("%d)",
+		  __entry->five)
+);
+"""
+
+# name; edits (where, old lines, new lines); (old, new) of the whole text, or a piece
+# of the reason why there is none.
+EDITS = [
+    ("a function with a twin", [("two", ["\treturn a;"], ["\treturn 0;"])],
+     ("if (a)\n\t\ta++;\n\treturn a;", "if (a)\n\t\ta++;\n\treturn 0;")),
+    ("a function with attributes", [("one", ["\ta++;"], [])],
+     ("__must_hold(&lock)\n{\n\ta++;", "__must_hold(&lock)\n{")),
+    ("one of two definitions", [("four", ["\treturn -4;"], ["\treturn 4;"])], ("-4", "4")),
+    ("a table", [("table", ["\t{ \"two\" },"], [])], ("\t{ \"two\" },\n", "")),
+    ("a macro", [("TWICE", ["\t((x) * 2)"], ["\t((x) * 3)"])], ("2)", "3)")),
+    ("a trace event", [("five", ["\t\t  __entry->five)"], ["\t\t  0)"])],
+     ("__entry->five", "0")),
+    ("the whole file", [("*", ["#else"], ["#elif 0"])], ("#else", "#elif 0")),
+    ("two edits, the later one first",
+     [("two", ["\treturn a;"], []), ("two", ["\tif (a)", "\t\ta++;"], [])],
+     ("\ta++;\n\tif (a)\n\t\ta++;\n\treturn a;\n", "\ta++;\n")),
+    ("old text that is there twice", [("two", ["\t\ta++;", "\treturn a;"], []),
+                                      ("four", ["{"], [])], "2 times"),
+    ("old text that is elsewhere", [("one", ["\tif (a)"], [])], "0 times"),
+    ("a part of a line", [("two", ["\tif"], [])], "0 times"),
+    ("a function that is gone", [("six", ["\ta++;"], [])], "no six"),
+    ("a function in a comment", [("int", ["\ta++;"], [])], "no int"),
+    ("two edits of a line", [("two", ["\tif (a)", "\t\ta++;"], []),
+                             ("two", ["\t\ta++;"], ["\t\ta--;"])], "same lines"),
+]
+
+
+def check_edits(case):
+    """What is wrong with a mutant of these edits, or nothing."""
+    _, edits, expected = case
+    mutant = mutants.Mutant("canned", "canned.c", edits=[mutants.Edit(*e) for e in edits])
+    try:
+        result = mutant.apply(SOURCE)
+    except mutants.MutantError as e:
+        return "" if isinstance(expected, str) and expected in str(e) else f"broken: {e}"
+    if isinstance(expected, str):
+        return "it applies"
+    old, new = expected
+    return "" if result == SOURCE.replace(old, new, 1) else f"it makes:\n{result}"
+
+
 def main():
     cases = [(f"judge of {case[0]}", check, case) for case in CASES]
     cases += [(f"patience with {case[0]}", check_patience, case) for case in PATIENCE]
+    cases += [(f"mutant in {case[0]}", check_edits, case) for case in EDITS]
     print(f"KTAP version 1\n1..{len(cases)}")
     failed = 0
     for number, (name, test, case) in enumerate(cases, 1):
