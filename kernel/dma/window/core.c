@@ -32,6 +32,9 @@
 DEFINE_MUTEX(dma_window_mutex);
 LIST_HEAD(dma_window_list);
 
+/* Windows without devices that an IOMMU did not let go of. */
+static LIST_HEAD(lost_windows);
+
 DEFINE_STATIC_KEY_FALSE(dma_window_key);
 EXPORT_SYMBOL_GPL(dma_window_key);
 
@@ -199,8 +202,12 @@ static void window_free(struct work_struct *work)
 		msleep(20);
 	synchronize_rcu();
 	/* A device may still reach it: nobody else is to have it, ever. */
-	if (win->leaked)
+	if (win->leaked) {
+		mutex_lock(&dma_window_mutex);
+		list_add(&win->list, &lost_windows);
+		mutex_unlock(&dma_window_mutex);
 		return;
+	}
 	if (WARN_ONCE(set_memory_encrypted((unsigned long)win->vaddr,
 					   win->size >> PAGE_SHIFT),
 		      "%s: still shared with the host: not used again\n",

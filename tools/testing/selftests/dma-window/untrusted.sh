@@ -79,13 +79,13 @@ no_leak() {
 	[ $lost -lt $((rounds * 1000)) ] || { echo "$lost KiB less than before" && return 1; }
 }
 
-# Make the IOMMU fail to unmap, once, when this shell asks.
+# Make the IOMMU fail to unmap, once, whoever lets go of the device last.
 fail_unmap() {
-	echo dma_window_revoke_unmap >$FAIL/inject &&
-		echo 0xfffffffffffffff4 >$FAIL/dma_window_revoke_unmap/retval &&
-		echo 0 >$FAIL/verbose && echo Y >$FAIL/task-filter && echo 1 >$FAIL/interval &&
-		echo 100 >$FAIL/probability && echo 0 >$FAIL/space && echo 1 >$FAIL/times &&
-		echo 1 >/proc/$$/make-it-fail
+	[ -e $FAIL/dma_window_revoke_unmap ] ||
+		echo dma_window_revoke_unmap >$FAIL/inject || return 1
+	echo 0xfffffffffffffff4 >$FAIL/dma_window_revoke_unmap/retval &&
+		echo 0 >$FAIL/verbose && echo N >$FAIL/task-filter && echo 1 >$FAIL/interval &&
+		echo 100 >$FAIL/probability && echo 0 >$FAIL/space && echo 1 >$FAIL/times
 }
 
 # Three windows of 4 MiB stay where they are: the device may still reach them.
@@ -94,7 +94,6 @@ never_freed() {
 	for i in 1 2 3; do
 		fail_unmap || return 1
 		removed || return 1
-		echo 0 >/proc/$$/make-it-fail
 		equal "calls left to fail" "$(cat $FAIL/times)" 0 && again "$1" || return 1
 		equal "messages" "$(dmesg | grep -c 'does not let go of it: never given to others')" \
 			"$i" || return 1
