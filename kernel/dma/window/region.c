@@ -448,7 +448,7 @@ static int check_overlap(struct device *dev, const struct dma_window_ref *ref,
 		of_node_put(child);
 		return -EBUSY;
 	}
-	return 0;
+	return dma_window_efi_check(dev, ref, base, size);
 }
 
 /*
@@ -491,7 +491,7 @@ static int check_pages(struct device *dev, const struct dma_window_ref *ref,
  *
  * Return: 0; -EINVAL if the tree is malformed or the memory is not RAM;
  * -ENODEV if the region is disabled; -ENOSPC if it is too small; -EBUSY if its
- * memory is in use. The reason was logged.
+ * memory is in use; what dma_window_efi_check() returns. The reason was logged.
  */
 int dma_window_region_check(struct device *dev,
 			    const struct dma_window_ref *ref,

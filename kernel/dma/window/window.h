@@ -483,6 +483,18 @@ int dma_window_region_check(struct device *dev,
 int dma_window_region_claim(struct device *dev,
 			    const struct dma_window_ref *ref);
 
+#ifdef CONFIG_EFI
+int dma_window_efi_check(struct device *dev, const struct dma_window_ref *ref,
+			 phys_addr_t base, phys_addr_t size);
+#else
+static inline int dma_window_efi_check(struct device *dev,
+				       const struct dma_window_ref *ref,
+				       phys_addr_t base, phys_addr_t size)
+{
+	return 0;
+}
+#endif
+
 __printf(3, 4)
 void dma_window_err(struct device *dev, const struct dma_window_ref *ref,
 		    const char *fmt, ...);
