@@ -65,6 +65,56 @@ static bool overlap(phys_addr_t a, phys_addr_t asize,
 	return asize && bsize && (a < b ? b - a < asize : a - b < bsize);
 }
 
+/**
+ * dma_window_is_pci_host() - is a node that of a PCI host bridge?
+ * @node: the node, or NULL; not a PCI device's
+ *
+ * The same test as in of_bus_pci_match().
+ *
+ * Context: any.
+ *
+ * Return: true if it is.
+ */
+bool dma_window_is_pci_host(const struct device_node *node)
+{
+	return node && (of_node_is_type(node, "pci") ||
+			of_node_is_type(node, "pciex") ||
+			of_node_name_eq(node, "pcie"));
+}
+
+/**
+ * dma_window_is_virtio_node() - is a node that of a virtio device?
+ * @node: the node
+ *
+ * The node is the only child of its transport's: see virtio_device_of_init().
+ *
+ * Context: any.
+ *
+ * Return: true if it is, whatever kind of device the transport turns out to have.
+ */
+bool dma_window_is_virtio_node(const struct device_node *node)
+{
+	struct property *prop;
+	const char *compat;
+
+	if (!node->parent || dma_window_is_pci_host(node->parent))
+		return false;
+	of_property_for_each_string(node, "compatible", prop, compat)
+		if (str_has_prefix(compat, "virtio,device"))
+			return true;
+	return false;
+}
+
+static bool region_named(struct device_node *node, struct dma_window_ref *ref)
+{
+	if (!of_property_present(node, "restricted-dma-region"))
+		return false;
+	ref->prop = "restricted-dma-region";
+	ref->holder = of_node_get(node);
+	ref->region = of_parse_phandle(node, ref->prop, 0);
+	return true;
+}
+
 /* Does @node name a region for the devices that it is responsible for? */
 static enum dma_window_named node_names(struct device_node *node,
 					struct dma_window_ref *ref)
@@ -74,12 +124,8 @@ static enum dma_window_named node_names(struct device_node *node,
 	if (!node)
 		return DMA_WINDOW_UNNAMED;
 
-	if (of_find_property(node, "restricted-dma-region", NULL)) {
-		ref->prop = "restricted-dma-region";
-		ref->holder = of_node_get(node);
-		ref->region = of_parse_phandle(node, ref->prop, 0);
+	if (region_named(node, ref))
 		return DMA_WINDOW_NAMED;
-	}
 
 	/* Of several restricted-dma-pools mainline takes the first. */
 	count = of_property_count_u32_elems(node, "memory-region");
@@ -105,6 +151,24 @@ static enum dma_window_named node_names(struct device_node *node,
 }
 
 /*
+ * Look at the node of the virtio device on a transport before the transport's
+ * own. Mainline reads no memory-region there.
+ */
+static enum dma_window_named own_names(struct device_node *node,
+				       struct dma_window_ref *ref)
+{
+	struct device_node *child;
+
+	for_each_available_child_of_node(node, child) {
+		if (dma_window_is_virtio_node(child) && region_named(child, ref)) {
+			of_node_put(child);
+			return DMA_WINDOW_NAMED;
+		}
+	}
+	return node_names(node, ref);
+}
+
+/*
  * PCI: the function's own node, that of the physical function it is a part of,
  * then the bridges above it, and last @np, the host bridge's.
  */
@@ -115,9 +179,9 @@ static enum dma_window_named pci_names(struct pci_dev *pdev,
 	enum dma_window_named named;
 	struct pci_bus *bus;
 
-	named = node_names(pdev->dev.of_node, ref);
+	named = own_names(pdev->dev.of_node, ref);
 	if (named == DMA_WINDOW_UNNAMED)
-		named = node_names(pci_physfn(pdev)->dev.of_node, ref);
+		named = own_names(pci_physfn(pdev)->dev.of_node, ref);
 
 	for (bus = pci_physfn(pdev)->bus;
 	     named == DMA_WINDOW_UNNAMED && bus; bus = bus->parent) {
@@ -140,14 +204,6 @@ static enum dma_window_named pci_names(struct pci_dev *pdev,
 	return named;
 }
 
-/* As of_bus_pci_match() has it. */
-static bool is_pci_host(struct device_node *node)
-{
-	return node && (of_node_is_type(node, "pci") ||
-			of_node_is_type(node, "pciex") ||
-			of_node_name_eq(node, "pcie"));
-}
-
 /**
  * dma_window_serves_pools() - do we serve restricted-dma-pool?
  *
@@ -168,9 +224,9 @@ bool dma_window_serves_pools(void)
  * @ref: filled if the result is DMA_WINDOW_NAMED or DMA_WINDOW_BRIDGE; release
  *	it with dma_window_ref_put() whatever the result
  *
- * The nearest node that names a region decides: the device's own, then for PCI
- * the topology upwards, else @np. On one node, restricted-dma-region comes
- * before memory-region.
+ * The nearest node that names a region decides: that of the virtio device on it,
+ * the device's own, then for PCI the topology upwards, else @np. On one node,
+ * restricted-dma-region comes before memory-region.
  *
  * Context: may sleep.
  *
@@ -186,10 +242,10 @@ enum dma_window_named dma_window_ref_find(struct device *dev,
 		return pci_names(to_pci_dev(dev), np, ref);
 
 	/* The host bridge itself is the platform's, not behind a backend. */
-	if (is_pci_host(dev->of_node))
+	if (dma_window_is_pci_host(dev->of_node))
 		return DMA_WINDOW_UNNAMED;
 
-	named = node_names(dev->of_node, ref);
+	named = own_names(dev->of_node, ref);
 	if (named == DMA_WINDOW_UNNAMED && np != dev->of_node)
 		named = node_names(np, ref);
 

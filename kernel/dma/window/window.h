@@ -477,6 +477,8 @@ enum dma_window_named dma_window_ref_find(struct device *dev,
 					  struct device_node *np,
 					  struct dma_window_ref *ref);
 void dma_window_ref_put(struct dma_window_ref *ref);
+bool dma_window_is_pci_host(const struct device_node *node);
+bool dma_window_is_virtio_node(const struct device_node *node);
 int dma_window_region_check(struct device *dev,
 			    const struct dma_window_ref *ref,
 			    phys_addr_t *base, phys_addr_t *size);

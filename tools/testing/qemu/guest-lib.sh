@@ -33,8 +33,11 @@ on_bridge() { BRIDGE_PROPS+="$1 "; }
 
 uses() { printf 'restricted-dma-region = <&%s>;' "$1"; }
 
-# device_tree_overlay: all of the above as one overlay.
+# device_tree_overlay: all of the above as one overlay. UNREAD is set by whoever
+# names a region where no device reads it, on purpose.
+UNREAD=''
 device_tree_overlay() {
+	[ -n "$UNREAD" ] || forbid 'dma-window: /.*: restricted-dma-region: '
 	overlay - <<-END
 	/dts-v1/;
 	/plugin/;
