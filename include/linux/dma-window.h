@@ -98,7 +98,8 @@ DECLARE_STATIC_KEY_FALSE(dma_window_key);
 
 bool dma_window_of_begin(struct device *dev, struct device_node *np,
 			 bool force_dma);
-int dma_window_of_attach(struct device *dev, struct device_node *np);
+int dma_window_of_attach(struct device *dev, struct device_node *np,
+			 const u32 *id, int iommu_err);
 bool dma_window_serves_pools(void);
 bool __dma_window_attached(const struct device *dev);
 bool __dma_window_confined(const struct device *dev);
@@ -292,7 +293,8 @@ static inline bool dma_window_of_begin(struct device *dev,
 }
 
 static inline int dma_window_of_attach(struct device *dev,
-				       struct device_node *np)
+				       struct device_node *np, const u32 *id,
+				       int iommu_err)
 {
 	return 0;
 }

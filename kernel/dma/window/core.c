@@ -502,6 +502,7 @@ static struct dma_window *window_get(struct device *dev,
 
 /* Why the device itself, whatever its region, cannot have a window. */
 static int check_device(struct device *dev, const struct dma_window_ref *ref,
+			struct device_node *np, const u32 *id, int iommu_err,
 			bool *iommu)
 {
 	if (dev->dma_ops && !__dma_window_attached(dev)) {
@@ -518,6 +519,11 @@ static int check_device(struct device *dev, const struct dma_window_ref *ref,
 		return -EBUSY;
 	}
 #endif
+	/* Refuse where mainline would carry on without translation. */
+	if (iommu_err && dma_window_iommu_named(dev, np, id)) {
+		dma_window_err(dev, ref, "its IOMMU is not there");
+		return -ENODEV;
+	}
 	return dma_window_iommu_check(dev, ref, iommu);
 }
 
@@ -746,13 +752,87 @@ static int attach_untrusted(struct device *dev)
 	return 0;
 }
 
-static int attach(struct device *dev, struct device_node *np, bool held)
+/*
+ * Hold the device's IOMMU group, so that its domain stays what it is until the
+ * operations are set. A change after that finds them: dma_window_iommu_setup().
+ * Only for the devices that this is about: while a group is held, VFIO cannot
+ * have it.
+ */
+static int attach_untrusted_held(struct device *dev)
+{
+	int ret;
+
+	if (!dma_window_untrusted_asked(dev) &&
+	    (!static_branch_unlikely(&dma_window_key) ||
+	     !dma_window_client_of(dev)))
+		return 0;
+	ret = iommu_device_use_default_domain(dev);
+	if (ret)
+		return ret == -EPROBE_DEFER ? ret : 0;
+	ret = attach_untrusted(dev);
+	iommu_device_unuse_default_domain(dev);
+	return ret;
+}
+
+/* Attach a device that names a region; its IOMMU group is held, if any. */
+static int attach_region(struct device *dev, const struct dma_window_ref *ref,
+			 struct device_node *np, const u32 *id, int iommu_err)
+{
+	struct dma_window *win;
+	bool iommu;
+	int ret;
+
+	/* Check before dma_window_mutex: the IOMMU group's mutex is taken. */
+	ret = check_device(dev, ref, np, id, iommu_err, &iommu);
+	if (ret)
+		return ret;
+	mutex_lock(&dma_window_mutex);
+	win = window_get(dev, ref);
+	ret = PTR_ERR_OR_ZERO(win);
+	if (!ret)
+		ret = client_attach(dev, ref, win, iommu);
+	if (ret == -ENOMEM)
+		dma_window_err(dev, ref, "no memory for its records");
+	if (!ret && booted && !win->announced)
+		announce(win);
+	mutex_unlock(&dma_window_mutex);
+	if (ret)
+		return ret;
+
+	dma_reset_need_sync(dev);
+	set_dma_ops(dev, iommu ? &dma_window_iommu_ops : &dma_window_ops);
+	dev_info(dev, iommu ? "DMA goes through %s, or is mapped by the IOMMU\n" :
+			      "all DMA goes through %s\n", win->name);
+	trace_dma_window_attach(dev, win->name, win->base, win->size);
+	return 0;
+}
+
+/**
+ * dma_window_of_attach() - confine a device to the region that it names
+ * @dev: the device, its DMA otherwise configured
+ * @np: the node that has its DMA configuration
+ * @id: its input ID, if @np has an iommu-map for it and it is not a PCI device
+ * @iommu_err: what of_iommu_configure() returned for it
+ *
+ * Context: may sleep; called before the device's driver is probed. Takes
+ * dma_window_mutex, and the device's IOMMU group for as long as it runs.
+ *
+ * Return: 0 if the device has its window, or names no region; -EPROBE_DEFER,
+ * with no message, if its IOMMU group is still being set up. Otherwise an error,
+ * with which its probe must fail, and the reason was logged:
+ * -EINVAL, -ENODEV, -ENOSPC or -EBUSY from dma_window_region_check();
+ * -EOPNOTSUPP, -ENODEV or -EBUSY from dma_window_iommu_check(); -ENODEV if the
+ * tree puts it behind an IOMMU that is not there; -EBUSY if its IOMMU group is in
+ * use, or if it has DMA operations, coherent memory or mappings of its own;
+ * -EOPNOTSUPP if it is not coherent; -ENXIO if it cannot reach the region;
+ * -EFBIG, -ENOMEM. Whatever the error, a device that names a region can do no DMA.
+ */
+int dma_window_of_attach(struct device *dev, struct device_node *np,
+			 const u32 *id, int iommu_err)
 {
 	struct dma_window_client *client;
 	struct dma_window_ref ref = {};
-	struct dma_window *win;
 	const char *other;
-	bool iommu;
 	int ret;
 
 	switch (dma_window_ref_find(dev, np, &ref)) {
@@ -765,7 +845,7 @@ static int attach(struct device *dev, struct device_node *np, bool held)
 		return 0;
 	default:
 		if (!static_branch_unlikely(&dma_window_key))
-			return held ? attach_untrusted(dev) : 0;
+			return attach_untrusted_held(dev);
 		/* dma_window_of_begin() left it denied: see there. */
 		client = dma_window_client_of(dev);
 		if (dma_window_attached(dev) && !(client && client->win->group)) {
@@ -781,71 +861,23 @@ static int attach(struct device *dev, struct device_node *np, bool held)
 			trace_dma_window_refuse(dev, -EBUSY);
 			return -EBUSY;
 		}
-		return held ? attach_untrusted(dev) : 0;
+		return attach_untrusted_held(dev);
 	}
 
-	/* It takes the mutex of the IOMMU's group: before ours. */
-	ret = check_device(dev, &ref, &iommu);
-	if (!ret && !held) {
+	/* See attach_untrusted_held(). */
+	ret = iommu_device_use_default_domain(dev);
+	if (!ret) {
+		ret = attach_region(dev, &ref, np, id, iommu_err);
+		iommu_device_unuse_default_domain(dev);
+	} else if (ret != -EPROBE_DEFER) {
 		dma_window_err(dev, &ref, "its IOMMU group is in use by somebody else");
 		ret = -EBUSY;
 	}
-	mutex_lock(&dma_window_mutex);
-	if (!ret) {
-		win = window_get(dev, &ref);
-		ret = PTR_ERR_OR_ZERO(win);
-	}
-	if (!ret)
-		ret = client_attach(dev, &ref, win, iommu);
-	if (ret == -ENOMEM)
-		dma_window_err(dev, &ref, "no memory for its records");
-	if (!ret && booted && !win->announced)
-		announce(win);
-	mutex_unlock(&dma_window_mutex);
-
-	if (ret) {
+	if (ret && ret != -EPROBE_DEFER) {
 		deny(dev);
 		trace_dma_window_refuse(dev, ret);
-	} else {
-		dma_reset_need_sync(dev);
-		set_dma_ops(dev, iommu ? &dma_window_iommu_ops : &dma_window_ops);
-		dev_info(dev, iommu ? "DMA goes through %s, or is mapped by the IOMMU\n" :
-				      "all DMA goes through %s\n", win->name);
-		trace_dma_window_attach(dev, win->name, win->base, win->size);
 	}
 	dma_window_ref_put(&ref);
-	return ret;
-}
-
-/**
- * dma_window_of_attach() - confine a device to the region that it names
- * @dev: the device, its DMA otherwise configured
- * @np: the node that has its DMA configuration
- *
- * Context: may sleep; called before the device's driver is probed. Takes
- * dma_window_mutex.
- *
- * Return: 0 if the device has its window, or names no region. Otherwise an
- * error, with which its probe must fail, and the device can do no DMA:
- * -EINVAL, -ENODEV, -ENOSPC or -EBUSY from dma_window_region_check();
- * -EOPNOTSUPP, -ENODEV or -EBUSY from dma_window_iommu_check(); -EBUSY if the
- * device has DMA operations, coherent memory or mappings of its own;
- * -EOPNOTSUPP if it is not coherent; -ENXIO if it cannot reach the region;
- * -EFBIG, -ENOMEM. The reason was logged.
- */
-int dma_window_of_attach(struct device *dev, struct device_node *np)
-{
-	bool held;
-	int ret;
-
-	/*
-	 * So that the domain of its group stays what it is until the operations
-	 * are set. A change after that finds them: dma_window_iommu_setup().
-	 */
-	held = !iommu_device_use_default_domain(dev);
-	ret = attach(dev, np, held);
-	if (held)
-		iommu_device_unuse_default_domain(dev);
 	return ret;
 }
 

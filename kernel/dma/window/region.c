@@ -292,6 +292,66 @@ void dma_window_ref_put(struct dma_window_ref *ref)
 	of_node_put(ref->region);
 }
 
+/*
+ * Read iommu-map as of_iommu_configure() does. An IOMMU that the map names and
+ * the tree does not have counts as one, an IOMMU that is disabled does not. An ID
+ * that the map leaves out is not translated.
+ */
+static bool iommu_mapped(struct device_node *np, u32 id)
+{
+	struct device_node *iommu = NULL;
+	bool mapped;
+
+	if (!of_property_present(np, "iommu-map"))
+		return false;
+	if (of_map_id(np, id, "iommu-map", "iommu-map-mask", &iommu, NULL))
+		return true;
+	mapped = of_device_is_available(iommu);
+	of_node_put(iommu);
+	return mapped;
+}
+
+static int alias_mapped(struct pci_dev *pdev, u16 alias, void *np)
+{
+	return iommu_mapped(np, alias);
+}
+
+/**
+ * dma_window_iommu_named() - does the tree put a device behind an IOMMU?
+ * @dev: the device
+ * @np: the node that has its DMA configuration
+ * @id: its input ID for the iommu-map of @np; NULL for PCI, where it is known,
+ *	and if @np has iommus instead
+ *
+ * When an IOMMU of the tree has no driver, of_iommu_configure() returns the same
+ * errors as for a tree without an IOMMU, and frees the device's fwspec.
+ *
+ * Context: may sleep.
+ *
+ * Return: true if at least one of its IDs is to be translated, or if it cannot be
+ * told because the property is malformed.
+ */
+bool dma_window_iommu_named(struct device *dev, struct device_node *np,
+			    const u32 *id)
+{
+	struct of_phandle_iterator it;
+	int err;
+
+	if (dev_is_pci(dev))
+		return pci_for_each_dma_alias(to_pci_dev(dev), alias_mapped, np);
+	if (id)
+		return iommu_mapped(np, *id);
+
+	of_for_each_phandle(&it, err, np, "iommus", "#iommu-cells", -1) {
+		if (it.node && of_device_is_available(it.node)) {
+			of_node_put(it.node);
+			return true;
+		}
+	}
+	/* Count a dangling phandle as an IOMMU. */
+	return err != -ENOENT;
+}
+
 /* Is the property well-formed, and its target a region at all? */
 static int check_node(struct device *dev, const struct dma_window_ref *ref)
 {

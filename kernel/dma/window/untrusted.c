@@ -64,8 +64,24 @@ static bool is_untrusted(struct pci_dev *pdev)
 }
 
 /**
+ * dma_window_untrusted_asked() - is a device one that such windows are for?
+ * @dev: the device
+ *
+ * Context: may sleep.
+ *
+ * Return: true if @dev is untrusted and the kernel was told to give such devices
+ * windows; whether it can have one, dma_window_untrusted() says.
+ */
+bool dma_window_untrusted_asked(struct device *dev)
+{
+	return untrusted && IS_ENABLED(CONFIG_DMA_WINDOW_IOMMU) &&
+	       dev_is_pci(dev) && dev_is_dma_coherent(dev) &&
+	       !pci_is_bridge(to_pci_dev(dev)) && is_untrusted(to_pci_dev(dev));
+}
+
+/**
  * dma_window_untrusted() - how large a window for a device without a region?
- * @dev: the device, its IOMMU set up
+ * @dev: the device, its IOMMU set up, and the IOMMU group held
  *
  * Context: may sleep.
  *
@@ -73,13 +89,7 @@ static bool is_untrusted(struct pci_dev *pdev)
  */
 phys_addr_t dma_window_untrusted(struct device *dev)
 {
-	struct pci_dev *pdev;
-
-	if (!untrusted || !IS_ENABLED(CONFIG_DMA_WINDOW_IOMMU) ||
-	    !dev_is_pci(dev) || !dev_is_dma_coherent(dev))
-		return 0;
-	pdev = to_pci_dev(dev);
-	if (pci_is_bridge(pdev) || !is_untrusted(pdev))
+	if (!dma_window_untrusted_asked(dev))
 		return 0;
 	if (!iommu_get_domain_for_dev(dev) || dma_window_iommu_suits(dev))
 		return 0;

@@ -479,6 +479,8 @@ enum dma_window_named dma_window_ref_find(struct device *dev,
 void dma_window_ref_put(struct dma_window_ref *ref);
 bool dma_window_is_pci_host(const struct device_node *node);
 bool dma_window_is_virtio_node(const struct device_node *node);
+bool dma_window_iommu_named(struct device *dev, struct device_node *np,
+			    const u32 *id);
 int dma_window_region_check(struct device *dev,
 			    const struct dma_window_ref *ref,
 			    phys_addr_t *base, phys_addr_t *size);
@@ -501,6 +503,7 @@ __printf(3, 4)
 void dma_window_err(struct device *dev, const struct dma_window_ref *ref,
 		    const char *fmt, ...);
 
+bool dma_window_untrusted_asked(struct device *dev);
 phys_addr_t dma_window_untrusted(struct device *dev);
 void *dma_window_memory_alloc(struct device *dev, size_t size);
 void dma_window_memory_free(void *vaddr, size_t size);

@@ -223,6 +223,7 @@ iommu_guest() {
 		window@51400000="$(mmio_name 0)" window@51800000="$(pci_name 8)"
 	run_test blk1 30 virtio.sh blk "$(pci_name 7)" none blk1 modern,platform
 	run_test blk2 30 virtio.sh blk "$(mmio_name 0)" window@51400000 blk2 nomodern
+	run_test late 30 iommu-late.sh "$(pci_name 2)" window@50000000 "$(pci_name 7)"
 }
 
 # edu_devices [SLOT]: three of QEMU's edu devices for device.sh, from that slot on
