@@ -737,8 +737,11 @@ static int attach_untrusted(struct device *dev)
 		trace_dma_window_attach(dev, win->name, win->base, win->size);
 		return 0;
 	}
-	if (dma_window_client_of(dev)) {
-		/* What it has mapped, dma-iommu could not undo. */
+	if (dma_window_client_of(dev) || ret == -EIO) {
+		/*
+		 * What it has mapped, dma-iommu could not undo. Or the domain leads
+		 * to memory of others: see dma_window_iommu_get().
+		 */
 		deny(dev);
 		trace_dma_window_refuse(dev, ret);
 		return ret;
