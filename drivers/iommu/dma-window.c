@@ -18,7 +18,8 @@
  *   dma_window_iommu	one per domain that has a window; there from the first
  *			attach in it to the drop of the last client. When the
  *			domain goes first, it says so in dma_window_domain_gone().
- *   large		one record per mapping in place, in the domain's table;
+ *   large		one record per mapping in place, in the domain's table, or
+ *			retired when its driver has gone and forgotten it;
  *			its chunks are runs of the window's pool that nobody can
  *			find by a window address.
  *
@@ -31,7 +32,7 @@
  *				dma_window_iommu_setup(), taken by the check of the
  *				group's members
  *     dma_window_mutex		so nothing under it may take a group's mutex
- *   bucket->lock		innermost, one at a time
+ *   bucket->lock, io->lock	innermost, one at a time
  */
 
 #define pr_fmt(fmt) "dma-window: " fmt
@@ -105,6 +106,9 @@ struct bucket {
  * @shift: its logarithm
  * @exposed: a device of the domain reaches memory that others use
  * @rcu: frees it
+ * @lock: protects @retired
+ * @retired: by &large.first, what drivers had forgotten; it is unmapped, but its
+ *	IOVA is not used again as long as there is another one
  * @table: what is mapped in place
  */
 struct dma_window_iommu {
@@ -118,6 +122,8 @@ struct dma_window_iommu {
 	unsigned int		shift;
 	bool			exposed;
 	struct rcu_head		rcu;
+	spinlock_t		lock;	/* irq-safe */
+	struct hlist_head	retired;
 	struct bucket		table[BIT(BUCKET_BITS)];
 };
 
@@ -144,6 +150,54 @@ static dma_addr_t last_granule(const struct dma_window_iommu *io,
 	return large->iova + large->span - io->granule;
 }
 
+/* ---- Retired mappings: unmapped, but the driver may do so once more ---- */
+
+static void large_retire(struct dma_window_iommu *io, struct large *large)
+{
+	unsigned long flags;
+
+	spin_lock_irqsave(&io->lock, flags);
+	hlist_add_head(&large->first, &io->retired);
+	spin_unlock_irqrestore(&io->lock, flags);
+}
+
+/*
+ * Free what was retired of @client's, or of all clients' if NULL, and begins at
+ * @addr, or anywhere if DMA_MAPPING_ERROR. Under the RCU read lock, or without
+ * clients, so that the domain stays.
+ */
+static bool large_release_retired(struct dma_window_iommu *io,
+				  struct dma_window_client *client,
+				  dma_addr_t addr)
+{
+	struct iommu_domain *domain = READ_ONCE(io->domain);
+	struct hlist_node *next;
+	struct large *large;
+	HLIST_HEAD(found);
+	unsigned long flags;
+	bool any = false;
+
+	spin_lock_irqsave(&io->lock, flags);
+	hlist_for_each_entry_safe(large, next, &io->retired, first) {
+		if ((client && large->client != client) ||
+		    (addr != DMA_MAPPING_ERROR &&
+		     large->iova + large->offset != addr))
+			continue;
+		hlist_del(&large->first);
+		hlist_add_head(&large->first, &found);
+		any = true;
+	}
+	spin_unlock_irqrestore(&io->lock, flags);
+
+	hlist_for_each_entry_safe(large, next, &found, first) {
+		if (domain)
+			iommu_dma_free_iova(domain->iova_cookie, large->iova,
+					    large->span, NULL);
+		kmem_cache_free(large_cache, large);
+	}
+	return any;
+}
+
 /* ---- The steps of a mapping in place; each can be made to fail by tests ---- */
 
 static noinline struct large *dma_window_large_record(void)
@@ -161,10 +215,19 @@ dma_window_large_chunk(struct dma_window_client *client, size_t size,
 ALLOW_ERROR_INJECTION(dma_window_large_chunk, NULL);
 
 /* 0 is no IOVA: the first granule is never handed out. */
-static noinline dma_addr_t dma_window_large_iova(struct iommu_domain *domain,
-						 struct device *dev, size_t span)
+static noinline dma_addr_t
+dma_window_large_iova(struct dma_window_client *client,
+		      struct iommu_domain *domain, size_t span)
 {
-	return iommu_dma_alloc_iova(domain, span, dma_get_mask(dev), dev);
+	struct device *dev = client->dev;
+	u64 mask = dma_get_mask(dev);
+	dma_addr_t iova;
+
+	iova = iommu_dma_alloc_iova(domain, span, mask, dev);
+	if (unlikely(!iova) &&
+	    large_release_retired(client->iommu, NULL, DMA_MAPPING_ERROR))
+		iova = iommu_dma_alloc_iova(domain, span, mask, dev);
+	return iova;
 }
 ALLOW_ERROR_INJECTION(dma_window_large_iova, NULL);
 
@@ -425,11 +488,17 @@ static void chunk_free(struct dma_window_iommu *io,
 		kmemleak_not_leak(chunk);
 }
 
-static void large_free(struct dma_window_iommu *io, struct large *large,
-		       bool revoked)
+static void large_put_chunks(struct dma_window_iommu *io, struct large *large,
+			     bool revoked)
 {
 	chunk_free(io, large->head, revoked);
 	chunk_free(io, large->tail, revoked);
+}
+
+static void large_free(struct dma_window_iommu *io, struct large *large,
+		       bool revoked)
+{
+	large_put_chunks(io, large, revoked);
 	kmem_cache_free(large_cache, large);
 }
 
@@ -568,7 +637,7 @@ static dma_addr_t large_map(struct dma_window_client *client, phys_addr_t phys,
 		set_seg(&sgl[n++], virt_to_phys(chunk), io->granule);
 	}
 
-	large->iova = dma_window_large_iova(domain, dev, large->span);
+	large->iova = dma_window_large_iova(client, domain, large->span);
 	if (!large->iova) {
 		fail_iommu(client, size, attrs, "no IOVA space within its DMA mask");
 		goto free;
@@ -638,10 +707,10 @@ static void large_hold_back(struct dma_window_client *client,
 
 /*
  * Undo a mapping that nobody else can find any more. @sgl: the list that it may
- * be of, or NULL.
+ * be of, or NULL. With @retire, its IOVA and its record stay.
  */
 static void large_undo(struct dma_window_client *client, struct large *large,
-		       struct scatterlist *sgl, int nents, bool copy)
+		       struct scatterlist *sgl, int nents, bool copy, bool retire)
 {
 	struct dma_window_iommu *io = client->iommu;
 	struct dma_window_device_stats *own;
@@ -651,10 +720,10 @@ static void large_undo(struct dma_window_client *client, struct large *large,
 	bool revoked;
 
 	revoked = iommu_revoke(io, large->iova, large->span);
-	if (likely(revoked))
-		iommu_free_iova(io, large->iova, large->span);
-	else
+	if (unlikely(!revoked))
 		large_hold_back(client, large, sgl, nents);
+	else if (!retire)
+		iommu_free_iova(io, large->iova, large->span);
 	/* The device cannot write any more: this is the last of it. */
 	if (copy && large->dir != DMA_TO_DEVICE) {
 		copied = head_size(io, large) + tail_size(io, large);
@@ -671,7 +740,12 @@ static void large_undo(struct dma_window_client *client, struct large *large,
 	trace_dma_window_unmap(client->dev, large->iova + large->offset,
 			       large->size, large->dir,
 			       copy ? 0 : DMA_ATTR_SKIP_CPU_SYNC, copied);
-	large_free(io, large, revoked);
+	if (retire && revoked && READ_ONCE(io->domain)) {
+		large_put_chunks(io, large, true);
+		large_retire(io, large);
+	} else {
+		large_free(io, large, revoked);
+	}
 }
 
 /* The part of [@addr, @addr + @size) in one granule, if a chunk stands for it. */
@@ -799,11 +873,14 @@ static size_t large_unmap(struct dma_window_client *client, dma_addr_t addr,
 	if (client->iommu && !in_window(client, addr))
 		large = large_claim(client, addr);
 	if (!large) {
-		dma_window_invalid(client, DMA_WINDOW_BUG_UNMAP, addr);
+		if (!client->iommu ||
+		    !large_release_retired(client->iommu, client, addr))
+			dma_window_invalid(client, DMA_WINDOW_BUG_UNMAP, addr);
 		return 0;
 	}
 	size = large->size;
-	large_undo(client, large, sgl, nents, !(attrs & DMA_ATTR_SKIP_CPU_SYNC));
+	large_undo(client, large, sgl, nents, !(attrs & DMA_ATTR_SKIP_CPU_SYNC),
+		   false);
 	return size;
 }
 
@@ -943,7 +1020,7 @@ static int run_map(struct list *list, struct scatterlist *sg, int n,
 		.orig = PHYS_ADDR_MAX,
 		.dir = list->dir,
 	};
-	large->iova = dma_window_large_iova(domain, dev, size);
+	large->iova = dma_window_large_iova(client, domain, size);
 	if (!large->iova) {
 		fail_iommu(client, size, list->attrs,
 			   "no IOVA space within its DMA mask");
@@ -1468,6 +1545,7 @@ dma_window_iommu_get(struct device *dev, const struct dma_window_ref *ref,
 		return ERR_PTR(-ENOMEM);
 	for (i = 0; i < ARRAY_SIZE(io->table); i++)
 		spin_lock_init(&io->table[i].lock);
+	spin_lock_init(&io->lock);
 	io->domain = domain;
 	io->win = win;
 	io->users = 1;
@@ -1500,6 +1578,7 @@ void dma_window_iommu_put(struct dma_window_iommu *io)
 	if (--io->users)
 		return;
 	/* Under the mutex: the domain stays until then. */
+	large_release_retired(io, NULL, DMA_MAPPING_ERROR);
 	if (io->domain)
 		io_unmap(io);
 	/* Stay, as long as the domain does, for dma_window_iommu_get() to find. */
@@ -1547,38 +1626,15 @@ bool dma_window_iommu_is(struct device *dev, const struct dma_window_iommu *io)
 }
 
 /**
- * dma_window_iommu_live() - how many buffers a device has mapped in place
- * @client: the device and its window; no driver is bound to the device
- *
- * Context: any.
- *
- * Return: mappings.
- */
-unsigned int dma_window_iommu_live(struct dma_window_client *client)
-{
-	struct dma_window_iommu *io = client->iommu;
-	unsigned int i, live = 0;
-	struct large *large;
-	unsigned long flags;
-
-	if (!io)
-		return 0;
-	for (i = 0; i < ARRAY_SIZE(io->table); i++) {
-		spin_lock_irqsave(&io->table[i].lock, flags);
-		hlist_for_each_entry(large, &io->table[i].first, first)
-			live += large->client == client;
-		spin_unlock_irqrestore(&io->table[i].lock, flags);
-	}
-	return live;
-}
-
-/**
  * dma_window_iommu_reclaim() - take back what a device left mapped in place
- * @client: the device, which is gone, and its window
+ * @client: the device, which has no driver, and its window
  *
- * Copies nothing: the drivers' buffers may be long gone too.
+ * Copies nothing: the drivers' buffers may be long gone too. When it returns, the
+ * device cannot reach them any more. A mapping is retired, since its driver may
+ * undo it late.
  *
- * Context: may sleep; nobody can reach the device any more.
+ * Context: may sleep. Nobody maps for @client meanwhile, but its mappings may be
+ * undone.
  *
  * Return: how many mappings there were.
  */
@@ -1605,7 +1661,7 @@ unsigned int dma_window_iommu_reclaim(struct dma_window_client *client)
 			if (found) {
 				rcu_read_lock();
 				large_unpublish_tail(io, found);
-				large_undo(client, found, NULL, 0, false);
+				large_undo(client, found, NULL, 0, false, true);
 				rcu_read_unlock();
 				live++;
 			}

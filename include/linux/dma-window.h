@@ -104,6 +104,7 @@ bool dma_window_serves_pools(void);
 bool __dma_window_attached(const struct device *dev);
 bool __dma_window_confined(const struct device *dev);
 void __dma_window_release(struct device *dev);
+void __dma_window_unbound(struct device *dev);
 int __dma_window_virtio_check(struct virtio_device *vdev);
 unsigned int __dma_window_max_sectors(struct device *dev, unsigned int limit);
 void __dma_window_vq_init(struct dma_window_vq *win, struct virtio_device *vdev,
@@ -155,6 +156,21 @@ static inline void dma_window_release(struct device *dev)
 {
 	if (static_branch_unlikely(&dma_window_key))
 		__dma_window_release(dev);
+}
+
+/**
+ * dma_window_unbound() - a device has lost its driver, or did not get it
+ * @dev: the device, its managed resources released
+ *
+ * Takes back what the driver has left mapped: the device cannot reach it any
+ * more. If it is undone late, that changes nothing.
+ *
+ * Context: may sleep. The device's lock is held.
+ */
+static inline void dma_window_unbound(struct device *dev)
+{
+	if (static_branch_unlikely(&dma_window_key))
+		__dma_window_unbound(dev);
 }
 
 /**
@@ -315,6 +331,10 @@ static inline bool dma_window_confined(const struct device *dev)
 }
 
 static inline void dma_window_release(struct device *dev)
+{
+}
+
+static inline void dma_window_unbound(struct device *dev)
 {
 }
 

@@ -119,6 +119,36 @@ static const struct {
 	[DMA_WINDOW_BUG_SYNC_END] = { "sync", "is mapped, but runs past the end: cut off there" },
 	[DMA_WINDOW_BUG_FREE]	  = { "free", "is not allocated: ignored" },
 };
+/*
+ * Is there a retired run of @client's around @addr? If so, a call with @addr comes
+ * late, from a driver that forgot the run, which was reported.
+ */
+static bool is_late(struct dma_window_client *client, dma_addr_t addr)
+{
+	struct dma_window_pool *pool = &client->win->pool;
+	u64 offset = addr - client->bus_base;
+	struct dma_window_mapping *map;
+	bool late;
+
+	if (!READ_ONCE(pool->retired) || addr < client->bus_base ||
+	    offset >= client->win->size)
+		return false;
+
+	rcu_read_lock();
+	map = dma_window_pool_at(pool, offset >> DMA_WINDOW_SLOT_SHIFT);
+	late = map && READ_ONCE(map->client) == dma_window_retired(client);
+	rcu_read_unlock();
+	return late;
+}
+
+/* End a retired run of @client's that begins at @addr; false if there is none. */
+static bool end_late(struct dma_window_client *client, dma_addr_t addr)
+{
+	u64 offset = addr - client->bus_base;
+
+	return addr >= client->bus_base && offset < client->win->size &&
+	       dma_window_pool_end_retired(&client->win->pool, client, offset);
+}
 
 /**
  * dma_window_invalid() - count a call that is a bug of the device's driver
@@ -127,12 +157,15 @@ static const struct {
  * @addr: the address
  *
  * Each kind is logged once per device: more lines would not make it clearer.
+ * Calls for a retired mapping are not counted again.
  *
  * Context: any.
  */
 void dma_window_invalid(struct dma_window_client *client,
 			enum dma_window_bug bug, dma_addr_t addr)
 {
+	if (is_late(client, addr))
+		return;
 	dma_window_fail(client, &client->win->pool.cpu->stats.fail_invalid,
 			"invalid", 0);
 	if (!test_and_set_bit(bug, &client->warned))
@@ -476,6 +509,19 @@ dma_addr_t dma_window_bounce_map(struct device *dev, phys_addr_t orig,
 			     dir, attrs, zero);
 }
 
+/* End a retired mapping that begins at @addr, if there is one. */
+static noinline bool undo_late(struct device *dev, dma_addr_t addr)
+{
+	struct dma_window_client *client;
+	bool late;
+
+	rcu_read_lock();
+	client = dma_window_client_find(dev);
+	late = client && end_late(client, addr);
+	rcu_read_unlock();
+	return late;
+}
+
 /**
  * dma_window_bounce_unmap() - undo dma_window_bounce_map()
  * @dev: the device
@@ -511,8 +557,11 @@ void dma_window_bounce_unmap(struct device *dev, dma_addr_t addr,
 	}
 	map = mapping_of(client, addr);
 	if (unlikely(!map || map->coherent || !mapping_claim(map, addr))) {
+		bool retired = READ_ONCE(client->win->pool.retired);
+
 		local_irq_restore(flags);
-		dma_window_iommu_unmap(dev, addr, attrs);
+		if (!retired || !undo_late(dev, addr))
+			dma_window_iommu_unmap(dev, addr, attrs);
 		return;
 	}
 
@@ -757,7 +806,7 @@ bool dma_window_coherent_free(struct dma_window_client *client, size_t size,
 		this_cpu_add(client->win->pool.cpu->stats.frees, 1);
 		trace_dma_window_free(client->dev, addr, map->size);
 		dma_window_pool_free(&client->win->pool, map);
-	} else {
+	} else if (!end_late(client, addr)) {
 		dma_window_invalid(client, DMA_WINDOW_BUG_FREE, addr);
 	}
 	rcu_read_unlock();
@@ -787,35 +836,14 @@ static struct dma_window_mapping *next_mapping(struct dma_window_client *client,
 }
 
 /**
- * dma_window_bounce_live() - how many mappings a device has
- * @client: the device and its window; no driver is bound to the device
- *
- * Walks the whole window: for attach only.
- *
- * Context: any. Nobody maps for @client meanwhile. What a driver that is gone
- * left behind may still be unmapped, so there may be fewer by now.
- *
- * Return: mappings and coherent allocations.
- */
-unsigned int dma_window_bounce_live(struct dma_window_client *client)
-{
-	unsigned int slot = 0, live = 0;
-
-	rcu_read_lock();
-	while (next_mapping(client, &slot))
-		live++;
-	rcu_read_unlock();
-
-	return live;
-}
-
-/**
  * dma_window_bounce_reclaim() - take back what a device left mapped
- * @client: the device, which is gone, and its window
+ * @client: the device, which has no driver, and its window
  *
- * Copies nothing: the drivers' buffers may be long gone too.
+ * Copies nothing: the drivers' buffers may be long gone too. What is taken back
+ * is retired, since it may be undone late.
  *
- * Context: may sleep; nobody can reach the device any more. Takes pool->lock.
+ * Context: any. Nobody maps for @client meanwhile, but its mappings may be
+ * undone. Takes pool->lock.
  *
  * Return: how many mappings and coherent allocations there were.
  */
@@ -823,18 +851,19 @@ unsigned int dma_window_bounce_reclaim(struct dma_window_client *client)
 {
 	struct dma_window_stats __percpu *stats = &client->win->pool.cpu->stats;
 	struct dma_window_mapping *map;
-	unsigned int slot = 0, live = 0;
+	unsigned int slot = 0, left = 0;
 
-	for (;;) {
-		rcu_read_lock();
-		map = next_mapping(client, &slot);
-		rcu_read_unlock();
-		if (!map)
-			return live;
-		WRITE_ONCE(*map->head, NULL);
-		this_cpu_add(stats->unmaps, !map->coherent);
-		this_cpu_add(stats->frees, map->coherent);
-		dma_window_pool_free(&client->win->pool, map);
-		live++;
+	rcu_read_lock();
+	while ((map = next_mapping(client, &slot))) {
+		bool coherent = READ_ONCE(map->coherent);
+
+		if (!dma_window_pool_retire(&client->win->pool, map, client))
+			continue;
+		this_cpu_add(stats->unmaps, !coherent);
+		this_cpu_add(stats->frees, coherent);
+		left++;
 	}
+	rcu_read_unlock();
+
+	return left;
 }

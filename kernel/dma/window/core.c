@@ -9,8 +9,8 @@
  * device does no DMA outside its region (I2).
  *
  * A client (a device's tie to its window) is made at the first successful
- * attach and lives until the device is released: mappings may outlive the
- * driver that made them.
+ * attach and lives until the device is released. When a driver goes, what it has
+ * left mapped is taken back: no driver is bound, so nobody has a use for it.
  */
 
 #define pr_fmt(fmt) "dma-window: " fmt
@@ -45,7 +45,7 @@ struct hlist_head dma_window_clients[BIT(DMA_WINDOW_CLIENTS_BITS)];
  * @dev: the device
  *
  * Context: any. What it returns stays until @dev is released, or is configured
- * for another window, or none, while nothing of it is mapped.
+ * for another window, or none.
  *
  * Return: its client, or NULL if it has no window.
  */
@@ -260,10 +260,27 @@ static void client_drop(struct dma_window_client *client)
 	call_rcu(&client->rcu, client_free);
 }
 
-/* What a device is left with, wherever it is. */
-static unsigned int client_live(struct dma_window_client *client)
+/*
+ * Take back, from the window and from the IOMMU, all mappings that a device's last
+ * driver has left. The device has no driver now, or is about to get one.
+ */
+static void client_reclaim(struct dma_window_client *client)
 {
-	return dma_window_bounce_live(client) + dma_window_iommu_live(client);
+	unsigned int left;
+
+	left = dma_window_iommu_reclaim(client);
+	left += dma_window_bounce_reclaim(client);
+	if (left)
+		dev_warn(client->dev, "left %u mappings in %s: taken back\n",
+			 left, client->win->name);
+}
+
+void __dma_window_unbound(struct device *dev)
+{
+	struct dma_window_client *client = dma_window_client_of(dev);
+
+	if (client)
+		client_reclaim(client);
 }
 
 static void deny(struct device *dev)
@@ -319,12 +336,8 @@ bool dma_window_of_begin(struct device *dev, struct device_node *np,
 		/* Or never had one. */
 		if (client && client->win->group)
 			return force_dma;
-		if (client && client_live(client)) {
-			/* attach will refuse: see there */
-			deny(dev);
-			return true;
-		}
 		if (client) {
+			client_reclaim(client);
 			mutex_lock(&dma_window_mutex);
 			client_drop(client);
 			mutex_unlock(&dma_window_mutex);
@@ -573,13 +586,7 @@ static int client_attach(struct device *dev, const struct dma_window_ref *ref,
 		goto natural;
 
 	if (client) {
-		unsigned int live = client_live(client);
-
-		if (live) {
-			dma_window_err(dev, ref, "the device still has %u mappings in %s",
-				       live, client->win->name);
-			return -EBUSY;
-		}
+		client_reclaim(client);
 		client_drop(client);
 	}
 
@@ -680,12 +687,7 @@ static int detach_untrusted(struct device *dev)
 
 	if (!client)
 		return 0;
-	if (client_live(client)) {
-		deny(dev);
-		dev_err(dev, "is to have no window any more, but still has mappings in %s\n",
-			client->win->name);
-		return -EBUSY;
-	}
+	client_reclaim(client);
 	mutex_lock(&dma_window_mutex);
 	client_drop(client);
 	mutex_unlock(&dma_window_mutex);
@@ -852,7 +854,7 @@ int dma_window_of_attach(struct device *dev, struct device_node *np,
 		/* dma_window_of_begin() left it denied: see there. */
 		client = dma_window_client_of(dev);
 		if (dma_window_attached(dev) && !(client && client->win->group)) {
-			dev_err(dev, "names no restricted-dma-region any more, but still has mappings in one\n");
+			dev_err(dev, "names no restricted-dma-region any more\n");
 			return -EBUSY;
 		}
 		/* It would map for both of them. */
@@ -898,6 +900,7 @@ void __dma_window_release(struct device *dev)
 	if (left)
 		dev_err(dev, "gone with %u mappings left in %s: freed\n",
 			left, client->win->name);
+	dma_window_pool_forget(&client->win->pool, client);
 
 	mutex_lock(&dma_window_mutex);
 	client_drop(client);

@@ -547,6 +547,160 @@ void dma_window_pool_drain_cpu(struct dma_window_pool *pool, unsigned int cpu)
 	spin_unlock_irqrestore(&pool->lock, flags);
 }
 
+/* ---- Retired runs: taken back from a device whose driver forgot them ---- */
+
+/*
+ * Claim a run that is live for @owner; false if somebody else undoes it first.
+ * Under pool->lock no record is freed, but a CPU may keep the run and map it
+ * for another device between the look at its owner and the claim: then give the
+ * run back at once. An unmap in these few instructions finds nothing.
+ */
+static bool claim_from(struct dma_window_mapping *map,
+		       struct dma_window_client *owner)
+{
+	if (READ_ONCE(map->client) != owner ||
+	    cmpxchg(map->head, map, NULL) != map)
+		return false;
+	if (likely(READ_ONCE(map->client) == owner))
+		return true;
+	/* Pairs as in mapping_publish(). */
+	smp_store_release(map->head, map);
+	return false;
+}
+
+/* The first retired run from *@slot on, or NULL; *@slot is its first. */
+static struct dma_window_mapping *next_retired(struct dma_window_pool *pool,
+					       unsigned int *slot)
+{
+	struct dma_window_mapping *map;
+	struct dma_window_leaf *leaf;
+
+	lockdep_assert_held(&pool->lock);
+
+	for (;; (*slot)++) {
+		*slot = dma_window_pool_next(pool, *slot);
+		if (*slot == DMA_WINDOW_NO_SLOT)
+			return NULL;
+		leaf = pool->leaves[*slot / LEAF_SLOTS];
+		map = READ_ONCE(leaf->head[*slot % LEAF_SLOTS]);
+		if (map && (unsigned long)READ_ONCE(map->client) &
+			   DMA_WINDOW_RETIRED)
+			return map;
+	}
+}
+
+/* Free what was retired of @client's, or of all clients' if NULL. */
+static bool release_retired(struct dma_window_pool *pool,
+			    struct dma_window_client *client)
+{
+	struct dma_window_mapping *map;
+	bool any = false, left = false;
+	unsigned int slot = 0;
+
+	lockdep_assert_held(&pool->lock);
+
+	if (!pool->retired)
+		return false;
+	rcu_read_lock();
+	while ((map = next_retired(pool, &slot))) {
+		slot += map->nslots;
+		if (client && map->client != dma_window_retired(client)) {
+			left = true;
+		} else if (claim_from(map, map->client)) {
+			put(pool, map);
+			any = true;
+		}
+	}
+	rcu_read_unlock();
+	WRITE_ONCE(pool->retired, left);
+	return any;
+}
+
+/**
+ * dma_window_pool_retire() - take a live run from its client
+ * @pool: the pool
+ * @map: the run's record, found for @client
+ * @client: whose it is
+ *
+ * The run is as good as free, but is the last thing that a request is given: who
+ * forgot it may undo it late, and must not undo another mapping by that. No
+ * lookup for @client finds it any more.
+ *
+ * Context: any, under the RCU read lock since @map was found. Takes pool->lock.
+ *
+ * Return: false if it was undone meanwhile.
+ */
+bool dma_window_pool_retire(struct dma_window_pool *pool,
+			    struct dma_window_mapping *map,
+			    struct dma_window_client *client)
+{
+	unsigned long flags;
+	bool mine;
+
+	spin_lock_irqsave(&pool->lock, flags);
+	mine = claim_from(map, client);
+	if (mine) {
+		WRITE_ONCE(map->client, dma_window_retired(client));
+		WRITE_ONCE(pool->retired, true);
+		/* The record before what leads to it: see mapping_publish(). */
+		smp_store_release(map->head, map);
+	}
+	spin_unlock_irqrestore(&pool->lock, flags);
+
+	return mine;
+}
+
+/**
+ * dma_window_pool_end_retired() - a retired run is undone late
+ * @pool: the pool
+ * @client: whose it was
+ * @offset: of the first byte that was mapped, in the window
+ *
+ * Context: any. Takes pool->lock if anything may be retired.
+ *
+ * Return: true if there was such a run, which is free now.
+ */
+bool dma_window_pool_end_retired(struct dma_window_pool *pool,
+				 struct dma_window_client *client, u64 offset)
+{
+	struct dma_window_mapping *map;
+	unsigned long flags;
+	bool found;
+
+	if (!READ_ONCE(pool->retired))
+		return false;
+
+	rcu_read_lock();
+	spin_lock_irqsave(&pool->lock, flags);
+	map = dma_window_pool_at(pool, offset >> DMA_WINDOW_SLOT_SHIFT);
+	found = map && map->offset == offset &&
+		claim_from(map, dma_window_retired(client));
+	if (found)
+		put(pool, map);
+	spin_unlock_irqrestore(&pool->lock, flags);
+	rcu_read_unlock();
+
+	return found;
+}
+
+/**
+ * dma_window_pool_forget() - free what was retired
+ * @pool: the pool
+ * @client: whose it was, if nobody can undo anything for it any more; NULL for
+ *	all clients
+ *
+ * Context: any. Takes pool->lock.
+ */
+void dma_window_pool_forget(struct dma_window_pool *pool,
+			    struct dma_window_client *client)
+{
+	unsigned long flags;
+
+	spin_lock_irqsave(&pool->lock, flags);
+	release_retired(pool, client);
+	spin_unlock_irqrestore(&pool->lock, flags);
+}
+
 /* More of a class, for the mappings that are likely to come next. */
 static void refill(struct dma_window_pool *pool, unsigned int class)
 {
@@ -588,7 +742,8 @@ static void refill(struct dma_window_pool *pool, unsigned int class)
  * @gfp: for the record
  *
  * For a streaming request that dma_window_pool_pop() found nothing for, and
- * for all that have no class. Drains all magazines before it gives up.
+ * for all that have no class. Before it gives up, it drains all magazines, and then
+ * frees what was retired.
  *
  * Context: any if @gfp does not allow sleeping. Takes pool->lock.
  *
@@ -627,6 +782,8 @@ dma_window_pool_alloc(struct dma_window_pool *pool,
 	if (ret == -ENOSPC)
 		ret = take(pool, req, map);
 	if (ret == -ENOSPC && drain(pool))
+		ret = take(pool, req, map);
+	if (ret == -ENOSPC && release_retired(pool, NULL))
 		ret = take(pool, req, map);
 	spin_unlock_irqrestore(&pool->lock, flags);
 
@@ -746,11 +903,39 @@ unsigned int dma_window_pool_next(struct dma_window_pool *pool,
 	return DMA_WINDOW_NO_SLOT;
 }
 
+/* The same where retired slots are free, too. */
+static unsigned int largest_with_retired(struct dma_window_pool *pool)
+{
+	unsigned int pos = 0, length = 0, largest = 0, slot = 0, begin, end;
+	struct dma_window_mapping *map;
+
+	rcu_read_lock();
+	map = next_retired(pool, &slot);
+	for (;; pos = end) {
+		begin = min(first_run(pool, pos, 1), slot);
+		if (begin == DMA_WINDOW_NO_SLOT)
+			break;
+		if (begin != pos)
+			length = 0;
+		if (begin == slot) {
+			end = slot + map->nslots;
+			slot = end;
+			map = next_retired(pool, &slot);
+		} else {
+			end = run_end(pool, begin, pool->nslots);
+		}
+		length += end - begin;
+		largest = max(largest, length);
+	}
+	rcu_read_unlock();
+	return largest;
+}
+
 /**
  * dma_window_pool_largest() - the largest run of free slots
  * @pool: the pool
  *
- * What CPUs keep is taken back first.
+ * What CPUs keep is taken back first; what is retired counts as free.
  *
  * Context: any. Takes pool->lock.
  *
@@ -763,11 +948,16 @@ unsigned int dma_window_pool_largest(struct dma_window_pool *pool)
 
 	spin_lock_irqsave(&pool->lock, flags);
 	drain(pool);
+	if (pool->retired) {
+		largest = largest_with_retired(pool);
+		goto out;
+	}
 	while ((pos = first_run(pool, pos, largest + 1)) != DMA_WINDOW_NO_SLOT) {
 		end = run_end(pool, pos, pool->nslots);
 		largest = end - pos;
 		pos = end;
 	}
+out:
 	spin_unlock_irqrestore(&pool->lock, flags);
 
 	return largest;
@@ -777,7 +967,7 @@ unsigned int dma_window_pool_largest(struct dma_window_pool *pool)
  * dma_window_pool_used() - how many slots are in use
  * @pool: the pool
  *
- * What CPUs keep is taken back first.
+ * What CPUs keep is taken back first; what is retired counts as free.
  *
  * Context: any. Takes pool->lock.
  *
@@ -785,12 +975,19 @@ unsigned int dma_window_pool_largest(struct dma_window_pool *pool)
  */
 unsigned int dma_window_pool_used(struct dma_window_pool *pool)
 {
+	struct dma_window_mapping *map;
+	unsigned int used, slot = 0;
 	unsigned long flags;
-	unsigned int used;
 
 	spin_lock_irqsave(&pool->lock, flags);
 	drain(pool);
 	used = pool->used;
+	rcu_read_lock();
+	while (pool->retired && (map = next_retired(pool, &slot))) {
+		used -= map->nslots;
+		slot += map->nslots;
+	}
+	rcu_read_unlock();
 	spin_unlock_irqrestore(&pool->lock, flags);
 
 	return used;
@@ -838,6 +1035,7 @@ int dma_window_pool_init(struct dma_window_pool *pool, unsigned int nslots,
 	pool->nslots = nslots;
 	pool->first = first & (DMA_WINDOW_MAX_CLASS_SLOTS - 1);
 	pool->reserve = nslots / 16;
+	pool->retired = false;
 	pool->used = 0;
 	pool->hiwater = 0;
 	pool->nleaves = 0;
@@ -875,6 +1073,7 @@ void dma_window_pool_destroy(struct dma_window_pool *pool)
 {
 	if (pool->cpu)
 		dma_window_pool_drain(pool);
+	dma_window_pool_forget(pool, NULL);
 	free_percpu(pool->cpu);
 	kvfree(pool->leaves);
 	kvfree(pool->tree);

@@ -27,6 +27,12 @@ struct model {
 	struct rnd_state		rnd;
 };
 
+/* Two owners; only that they differ matters. */
+static struct dma_window_client clients[2] = {
+	{ .dev = (void *)0x1000 },
+	{ .dev = (void *)0x2000 },
+};
+
 static unsigned int rnd(struct model *m, unsigned int below)
 {
 	return prandom_u32_state(&m->rnd) % below;
@@ -95,8 +101,11 @@ static struct dma_window_mapping *get(struct model *m,
 	}
 	if (!map)
 		map = dma_window_pool_alloc(&m->pool, req, class, GFP_KERNEL);
-	if (!IS_ERR(map))
+	if (!IS_ERR(map)) {
+		map->client = &clients[0];
+		map->offset = (u64)map->slot << DMA_WINDOW_SLOT_SHIFT;
 		WRITE_ONCE(*map->head, map);
+	}
 	return map;
 }
 
@@ -114,6 +123,12 @@ static void give(struct model *m, struct dma_window_mapping *map)
 		dma_window_pool_free(&m->pool, map);
 }
 
+static bool is_retired(struct dma_window_mapping *map)
+{
+	return map->client == dma_window_retired(&clients[0]) ||
+	       map->client == dma_window_retired(&clients[1]);
+}
+
 static void check_lookup(struct kunit *test, struct model *m,
 			 struct dma_window_mapping *map)
 {
@@ -126,8 +141,10 @@ static void check_lookup(struct kunit *test, struct model *m,
 	/* Its neighbours are not it. */
 	if (map->slot)
 		KUNIT_EXPECT_PTR_NE(test, dma_window_pool_at(&m->pool, map->slot - 1), map);
-	if (end < m->pool.nslots && !test_bit(end, m->taken))
-		KUNIT_EXPECT_NULL(test, dma_window_pool_at(&m->pool, end));
+	if (end < m->pool.nslots && !test_bit(end, m->taken)) {
+		map = dma_window_pool_at(&m->pool, end);
+		KUNIT_EXPECT_TRUE(test, !map || is_retired(map));
+	}
 	rcu_read_unlock();
 }
 
@@ -207,12 +224,17 @@ static void check_walk(struct kunit *test, struct model *m)
 	KUNIT_EXPECT_EQ(test, n, m->nlive);
 }
 
-static void check_figures(struct kunit *test, struct model *m)
+static void check_room(struct kunit *test, struct model *m)
 {
 	KUNIT_EXPECT_EQ(test, dma_window_pool_used(&m->pool),
 			bitmap_weight(m->taken, m->pool.nslots));
 	KUNIT_EXPECT_EQ(test, dma_window_pool_largest(&m->pool),
 			largest(m, m->pool.nslots));
+}
+
+static void check_figures(struct kunit *test, struct model *m)
+{
+	check_room(test, m);
 	check_walk(test, m);
 }
 
@@ -493,6 +515,131 @@ static void test_drain_before_refusal(struct kunit *test)
 	finish(test, m);
 }
 
+static bool retire(struct model *m, unsigned int i)
+{
+	struct dma_window_mapping *map = m->live[i];
+	bool mine;
+
+	rcu_read_lock();
+	mine = dma_window_pool_retire(&m->pool, map, map->client);
+	rcu_read_unlock();
+	bitmap_clear(m->taken, map->slot, map->nslots);
+	m->live[i] = m->live[--m->nlive];
+	return mine;
+}
+
+static bool end_retired(struct model *m, unsigned int client, u64 offset)
+{
+	return dma_window_pool_end_retired(&m->pool, &clients[client], offset);
+}
+
+/*
+ * Retired runs are free as far as figures go and requests that find nothing else,
+ * are not given to other requests, and can be ended by whose they were.
+ */
+static void test_retired(struct kunit *test)
+{
+	DECLARE_BITMAP(retired, MAX_SLOTS);
+	struct dma_window_mapping *map;
+	struct dma_window_req req;
+	unsigned int p, i, slot, n;
+	struct model *m;
+	u64 offset;
+
+	for (p = 0; p < ARRAY_SIZE(pools); p++) {
+		m = model(test, pools[p].nslots, pools[p].first);
+		while (m->nlive < MAX_LIVE - 300 &&
+		       bitmap_weight(m->taken, m->pool.nslots) < m->pool.nslots / 2) {
+			unsigned int class = random_req(m, &req);
+
+			alloc(test, m, &req, class);
+		}
+		bitmap_zero(retired, MAX_SLOTS);
+		for (i = 0, n = m->nlive / 2; i < n; i++) {
+			slot = rnd(m, m->nlive);
+			map = m->live[slot];
+			map->client = &clients[i % 2];
+			bitmap_set(retired, map->slot, map->nslots);
+			KUNIT_ASSERT_TRUE(test, retire(m, slot));
+			check_room(test, m);
+		}
+
+		/* Undone late, by whose they were; the middle of a run is none. */
+		slot = find_next_bit(retired, m->pool.nslots, 0);
+		rcu_read_lock();
+		map = dma_window_pool_at(&m->pool, slot);
+		rcu_read_unlock();
+		KUNIT_ASSERT_NOT_NULL(test, map);
+		i = map->client == dma_window_retired(&clients[1]);
+		KUNIT_EXPECT_TRUE(test, is_retired(map));
+		offset = map->offset;
+		n = map->nslots;
+		KUNIT_EXPECT_FALSE(test, end_retired(m, !i, offset));
+		KUNIT_EXPECT_FALSE(test, end_retired(m, i, offset + 1));
+		KUNIT_EXPECT_TRUE(test, end_retired(m, i, offset));
+		KUNIT_EXPECT_FALSE(test, end_retired(m, i, offset));
+		bitmap_clear(retired, slot, n);
+		check_room(test, m);
+
+		/* Of one of the two. */
+		dma_window_pool_forget(&m->pool, &clients[1]);
+		check_room(test, m);
+		for (slot = 0; slot < m->pool.nslots; slot++) {
+			rcu_read_lock();
+			map = dma_window_pool_at(&m->pool, slot);
+			rcu_read_unlock();
+			KUNIT_EXPECT_TRUE(test, !map ||
+					  map->client != dma_window_retired(&clients[1]));
+			if (!map)
+				clear_bit(slot, retired);
+		}
+
+		/* What there is room for elsewhere is placed elsewhere. */
+		req = streaming(m, 1);
+		n = bitmap_weight(retired, m->pool.nslots);
+		while (m->pool.nslots - m->pool.used > m->pool.reserve + 1 &&
+		       m->nlive < MAX_LIVE - 1) {
+			if (!alloc(test, m, &req, DMA_WINDOW_NO_CLASS))
+				break;
+			if (!m->pool.retired)
+				break;
+			KUNIT_EXPECT_FALSE(test, test_bit(m->live[m->nlive - 1]->slot, retired));
+		}
+		check_room(test, m);
+		/* All the rest, in one piece if it is. */
+		req = streaming(m, largest(m, m->pool.nslots - m->pool.reserve));
+		if (req.nslots && m->nlive < MAX_LIVE)
+			KUNIT_EXPECT_TRUE(test, alloc(test, m, &req, DMA_WINDOW_NO_CLASS));
+		dma_window_pool_forget(&m->pool, NULL);
+		KUNIT_EXPECT_FALSE(test, m->pool.retired);
+		finish(test, m);
+	}
+}
+
+/* A window that goes takes what is retired along; what was undone is not retired. */
+static void test_retired_late(struct kunit *test)
+{
+	struct model *m = model(test, 1000, 0);
+	struct dma_window_req req = streaming(m, 1);
+	struct dma_window_mapping *map;
+
+	KUNIT_ASSERT_TRUE(test, alloc(test, m, &req, 0));
+	KUNIT_ASSERT_TRUE(test, alloc(test, m, &req, 0));
+	map = m->live[0];
+	free_one(m, 0);
+	rcu_read_lock();
+	KUNIT_EXPECT_FALSE(test, dma_window_pool_retire(&m->pool, map, &clients[0]));
+	rcu_read_unlock();
+	KUNIT_EXPECT_FALSE(test, m->pool.retired);
+	map = m->live[0];
+	rcu_read_lock();
+	KUNIT_EXPECT_FALSE(test, dma_window_pool_retire(&m->pool, map, &clients[1]));
+	rcu_read_unlock();
+	KUNIT_EXPECT_TRUE(test, retire(m, 0));
+	KUNIT_EXPECT_EQ(test, dma_window_pool_used(&m->pool), 0);
+	dma_window_pool_destroy(&m->pool);
+}
+
 /* Small windows on many CPUs: what they keep is a small part of it. */
 static void test_small(struct kunit *test)
 {
@@ -762,6 +909,8 @@ static struct kunit_case cases[] = {
 	KUNIT_CASE(test_rings_first),
 	KUNIT_CASE(test_drain_cpu),
 	KUNIT_CASE(test_drain_before_refusal),
+	KUNIT_CASE(test_retired),
+	KUNIT_CASE(test_retired_late),
 	KUNIT_CASE(test_small),
 	KUNIT_CASE(test_hiwater),
 	KUNIT_CASE(test_not_live),

@@ -72,7 +72,7 @@
  * @nslots: slots taken, padding before @offset included
  * @head: where the record of a run that begins at @slot is found, once it is
  *	live; in a leaf, under RCU
- * @client: whose it is
+ * @client: whose it is; of a retired run, dma_window_retired() of whose it was
  * @orig: physical address of the driver's buffer; unused if @coherent
  * @size: bytes mapped
  * @offset: of the first mapped byte in the window, bytes
@@ -156,6 +156,8 @@ struct dma_window_node {
  * @nslots: number of slots
  * @first: place of slot 0 in a naturally aligned run of the largest class
  * @reserve: slots at the end that streaming may not have
+ * @retired: there may be retired runs: what a driver forgot, not used again as
+ *	long as there is other room; written under @lock
  * @depth: by class, how many runs a CPU may keep
  * @base: by class, where they begin in its runs[]
  * @entries: length of its runs[]
@@ -163,7 +165,7 @@ struct dma_window_node {
  * @free: a bit per slot, set if the slot is free
  * @tree: as a heap: the root is 1, the words' nodes begin at @words
  * @lock: protects @free, @tree, @used, @hiwater, @nleaves, writes to @leaves
- * @used: slots that are not free, those that CPUs keep included
+ * @used: slots that are not free, those that CPUs keep and retired ones included
  * @hiwater: largest value of @used so far
  * @nleaves: leaves there are
  */
@@ -173,6 +175,7 @@ struct dma_window_pool {
 	unsigned int			nslots;
 	unsigned int			first;
 	unsigned int			reserve;
+	bool				retired;
 	u16				depth[DMA_WINDOW_CLASSES];
 	u16				base[DMA_WINDOW_CLASSES];
 	unsigned int			entries;
@@ -217,6 +220,13 @@ dma_window_pool_alloc(struct dma_window_pool *pool,
 		      gfp_t gfp);
 void dma_window_pool_free(struct dma_window_pool *pool,
 			  struct dma_window_mapping *map);
+bool dma_window_pool_retire(struct dma_window_pool *pool,
+			    struct dma_window_mapping *map,
+			    struct dma_window_client *client);
+bool dma_window_pool_end_retired(struct dma_window_pool *pool,
+				 struct dma_window_client *client, u64 offset);
+void dma_window_pool_forget(struct dma_window_pool *pool,
+			    struct dma_window_client *client);
 void dma_window_pool_drain(struct dma_window_pool *pool);
 void dma_window_pool_drain_cpu(struct dma_window_pool *pool, unsigned int cpu);
 struct dma_window_mapping *dma_window_pool_at(struct dma_window_pool *pool,
@@ -375,6 +385,26 @@ struct dma_window_client {
 	struct dentry		*dir;
 	struct rcu_head		rcu;
 };
+
+/* Set in dma_window_mapping.client of a retired run. */
+#define DMA_WINDOW_RETIRED	1UL
+
+/**
+ * dma_window_retired() - the mark of a device's retired runs
+ * @client: the device and its window
+ *
+ * By device, because it may have another client by the time of a late unmap.
+ *
+ * Context: any.
+ *
+ * Return: the value of dma_window_mapping.client, to be compared only. No client
+ * has this address, so no look-up finds the run.
+ */
+static inline struct dma_window_client *
+dma_window_retired(const struct dma_window_client *client)
+{
+	return (void *)((unsigned long)client->dev | DMA_WINDOW_RETIRED);
+}
 
 /**
  * dma_window_set_copybreak() - up to which size buffers are bounced as a whole
@@ -560,7 +590,6 @@ bool dma_window_coherent_free(struct dma_window_client *client, size_t size,
 			      dma_addr_t addr);
 bool dma_window_coherent_valid(struct dma_window_client *client, size_t size,
 			       const void *vaddr, dma_addr_t addr);
-unsigned int dma_window_bounce_live(struct dma_window_client *client);
 unsigned int dma_window_bounce_reclaim(struct dma_window_client *client);
 size_t dma_window_max_request(const struct dma_window *win);
 
@@ -596,7 +625,6 @@ dma_window_iommu_get(struct device *dev, const struct dma_window_ref *ref,
 void dma_window_iommu_put(struct dma_window_iommu *io);
 u32 dma_window_iommu_copybreak(const struct dma_window_iommu *io);
 bool dma_window_iommu_is(struct device *dev, const struct dma_window_iommu *io);
-unsigned int dma_window_iommu_live(struct dma_window_client *client);
 unsigned int dma_window_iommu_reclaim(struct dma_window_client *client);
 #else
 static inline dma_addr_t dma_window_iommu_map(struct device *dev,
@@ -670,12 +698,6 @@ static inline bool dma_window_iommu_is(struct device *dev,
 				       const struct dma_window_iommu *io)
 {
 	return true;
-}
-
-static inline unsigned int
-dma_window_iommu_live(struct dma_window_client *client)
-{
-	return 0;
 }
 
 static inline unsigned int

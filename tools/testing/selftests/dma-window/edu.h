@@ -357,4 +357,63 @@ static inline bool is_zero(const u8 *buf, size_t size)
 	return !size || (!buf[0] && !memcmp(buf, buf + 1, size - 1));
 }
 
+/* How many lines of the kernel's log have both texts. */
+static inline int log_lines(const char *a, const char *b)
+{
+	int fd = open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC), n = 0;
+	char line[2048];
+	ssize_t got;
+
+	while ((got = read(fd, line, sizeof(line) - 1)) > 0 || errno == EPIPE) {
+		if (got <= 0) {
+			errno = 0;
+			continue;
+		}
+		line[got] = '\0';
+		n += strstr(line, a) && strstr(line, b);
+	}
+	close(fd);
+	return n;
+}
+
+static inline int write_text(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC), ret;
+
+	if (fd < 0)
+		return -errno;
+	ret = write(fd, text, strlen(text)) < 0 ? -errno : 0;
+	close(fd);
+	return ret;
+}
+
+#define DRIVER "/sys/bus/pci/drivers/dma-window-edu/"
+
+static inline int unbind(const char *device)
+{
+	return write_text(DRIVER "unbind", device);
+}
+
+static inline int bind_again(const char *device)
+{
+	return write_text(DRIVER "bind", device);
+}
+
+/* Forget an object without undoing it, as a driver with a bug. */
+static inline int leak(struct edu *e, u32 id)
+{
+	struct edu_end arg = { .id = id, .flags = EDU_LEAK };
+
+	return ioctl(e->fd, EDU_END, &arg) ? -errno : 0;
+}
+
+/* The line that says how many mappings a driver has left. */
+static inline int left_lines(const char *device, u32 n)
+{
+	char text[64];
+
+	snprintf(text, sizeof(text), "left %u mappings in ", n);
+	return log_lines(device, text);
+}
+
 #endif /* _DMA_WINDOW_SELFTEST_EDU_H */

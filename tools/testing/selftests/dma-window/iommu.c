@@ -1065,8 +1065,8 @@ TEST_F_TIMEOUT(good_citizen, rebind_100_times, LIMIT)
 
 	was = walk(B, 0, 1ull << bits);
 	for (i = 0; i < 100; i += stride()) {
-		ASSERT_EQ(0, write_text(DRIVER "unbind", setting("EDU")));
-		ASSERT_EQ(0, write_text(DRIVER "bind", setting("EDU")));
+		ASSERT_EQ(0, unbind(setting("EDU")));
+		ASSERT_EQ(0, bind_again(setting("EDU")));
 		if (i % 10)
 			continue;
 		edu_limit(E, EDU_FORCE_MASK, (1ull << SPACE_BITS) - 1);
@@ -1082,46 +1082,196 @@ TEST_F_TIMEOUT(good_citizen, rebind_100_times, LIMIT)
 	free(is.extents);
 }
 
-/* A mapping does not become something else because its driver goes. */
-TEST_F_TIMEOUT(confinement, mappings_outlive_the_driver, LIMIT)
+/* Nothing waits for a late unmap any more: in a full window, it is used again. */
+static void settle(struct behind *b)
 {
-	const u64 size = 64 * KIB;
-	struct layout l;
+	static struct map maps[4096];
 	struct mem buf;
-	struct map p;
+	int n;
 
-	if (!access("/sys/kernel/debug/dma-api", F_OK))
-		SKIP(return, "CONFIG_DMA_API_DEBUG reports what this does");
-	ASSERT_EQ(0, mem_new(E, &buf, EDU_BUFFER, 128 * KIB, 0, 0));
-	ASSERT_EQ(0, copybreak(0));
-	fill(buf.mem, buf.size, 1);
-	ASSERT_EQ(0, map(E, &p, &buf, 100, size, EDU_BIDIRECTIONAL, 0));
-	l = layout_of(B, 0, buf.addr + 100, size, EDU_BIDIRECTIONAL, 0);
-	ASSERT_EQ(0, write_text(DRIVER "unbind", setting("EDU")));
-	EXPECT_TRUE(placed(B, &l, p.addr, buf.addr + 100, size));
-	ASSERT_EQ(0, write_text(DRIVER "bind", setting("EDU")));
-	EXPECT_TRUE(placed(B, &l, p.addr, buf.addr + 100, size));
-	EXPECT_EQ(0, peek(E, p.addr, look, size));
-	EXPECT_EQ(0, memcmp(look, buf.mem + 100, size));
-	fill(look, size, 2);
-	EXPECT_EQ(0, poke(E, p.addr, look, size));
-	EXPECT_EQ(0, unmap(E, &p, 0));
-	EXPECT_EQ(0, memcmp(look, buf.mem + 100, size));
-	EXPECT_TRUE(unreachable(B, p.addr, size));
+	mem_new(&b->e, &buf, EDU_BUFFER, 4 * b->g, 0, 0);
+	for (n = 0; n < 4096; n++)
+		if (map(&b->e, &maps[n], &buf, 1, 2 * b->g - 2, EDU_TO_DEVICE, EDU_NO_WARN))
+			break;
+	while (n--)
+		unmap(&b->e, &maps[n], 0);
+	mem_free(&b->e, &buf);
+}
+
+#define NO_DMA_DEBUG() do { \
+	if (!access("/sys/kernel/debug/dma-api", F_OK)) \
+		SKIP(return, "CONFIG_DMA_API_DEBUG reports what this does"); \
+} while (0)
+
+/*
+ * What a driver forgets, in the window and in place, is taken back when it goes: the
+ * device cannot reach the buffers any more, which have other owners by then.
+ */
+TEST_F_TIMEOUT(confinement, forgotten_by_the_driver, LIMIT)
+{
+	const char *edu = setting("EDU");
+	struct map whole, ends, small;
+	struct mem buf, m;
+	int round, lines;
+	struct walk is;
+	u64 live;
+
+	NO_DMA_DEBUG();
+	ASSERT_EQ(0, copybreak(4096));
+	lines = left_lines(edu, 4);
+	live = counter("maps") - counter("unmaps");
+	for (round = 0; round < 3; round++) {
+		ASSERT_EQ(0, mem_new(E, &buf, EDU_BUFFER, MIB, 0, 0));
+		ASSERT_EQ(0, mem_new(E, &m, EDU_COHERENT, 8 * KIB, 0, 0));
+		fill(buf.mem, buf.size, 1);
+		ASSERT_EQ(0, map(E, &whole, &buf, 0, 64 * KIB, EDU_BIDIRECTIONAL, 0));
+		ASSERT_EQ(0, map(E, &ends, &buf, 128 * KIB + 100, 400 * KIB,
+				 EDU_BIDIRECTIONAL, 0));
+		ASSERT_EQ(0, map(E, &small, &buf, 900 * KIB, 100, EDU_FROM_DEVICE, 0));
+		ASSERT_EQ(0, see(E, whole.addr, look, 2048));
+		ASSERT_TRUE(has(look, 0, 2048, 1));
+		munmap(m.mem, m.size);
+		ASSERT_EQ(0, leak(E, m.id));
+		ASSERT_EQ(0, leak(E, whole.id));
+		ASSERT_EQ(0, leak(E, ends.id));
+		ASSERT_EQ(0, leak(E, small.id));
+		ASSERT_EQ(0, unbind(edu));
+		EXPECT_TRUE(unreachable(B, whole.addr, 64 * KIB));
+		EXPECT_TRUE(unreachable(B, ends.addr, 400 * KIB));
+		EXPECT_EQ(live, counter("maps") - counter("unmaps"));
+		EXPECT_EQ(counter("allocs") - counter("frees"), 1);
+		ASSERT_EQ(0, bind_again(edu));
+		is = space(B);
+		EXPECT_TRUE(walks_equal(&self->s.before, &is));
+		free(is.extents);
+		edu_limit(E, EDU_FORCE_MASK, (1ull << SPACE_BITS) - 1);
+		if (E->engine) {
+			EXPECT_TRUE(stopped_reading(&self->s, whole.addr, buf.mem, 2048));
+			EXPECT_TRUE(stopped_writing(&self->s, ends.addr + 64 * KIB, 2048));
+		}
+		EXPECT_TRUE(has(buf.mem, 0, buf.size, 1));
+		EXPECT_EQ(0, mem_free(E, &buf));
+	}
+	EXPECT_EQ(lines + round, left_lines(edu, 4));
+	EXPECT_EQ(self->s.used, counter("io_tlb_used"));
+	/* What is in the way of other tests is used again when there is no room. */
+	settle(B);
+}
+
+/* A late unmap changes nothing, nor does it meet another mapping. */
+TEST_F_TIMEOUT(nothing_lost, undone_late, LIMIT)
+{
+	const char *edu = setting("EDU");
+	struct map late, again;
+	struct mem buf, other;
+	u64 unmaps;
+	int i;
+
+	NO_DMA_DEBUG();
+	ASSERT_EQ(0, copybreak(4096));
+	ASSERT_EQ(0, mem_new(E, &buf, EDU_BUFFER, 256 * KIB, 0, 0));
+	ASSERT_EQ(0, mem_new(E, &other, EDU_BUFFER, 256 * KIB, 0, 0));
+	fill(other.mem, other.size, 2);
+	for (i = 0; i < 4; i++) {
+		ASSERT_EQ(0, map(E, &late, &buf, 100, 200 * KIB, EDU_BIDIRECTIONAL, 0));
+		ASSERT_EQ(0, unbind(edu));
+		ASSERT_EQ(0, bind_again(edu));
+		edu_limit(E, EDU_FORCE_MASK, (1ull << SPACE_BITS) - 1);
+		ASSERT_EQ(0, map(E, &again, &other, 100, 200 * KIB, EDU_TO_DEVICE, 0));
+		ASSERT_NE(late.addr, again.addr);
+		fill(buf.mem, buf.size, 1);
+		unmaps = counter("unmaps");
+		if (i % 2) {
+			EXPECT_EQ(0, sync_range(E, &late, 0, 200 * KIB, EDU_BIDIRECTIONAL, true));
+		}
+		EXPECT_EQ(0, unmap(E, &late, i / 2 ? EDU_SKIP_CPU_SYNC : 0));
+		EXPECT_TRUE(has(buf.mem, 0, buf.size, 1));
+		EXPECT_EQ(unmaps, counter("unmaps"));
+		EXPECT_EQ(0, peek(E, again.addr, look, 200 * KIB));
+		EXPECT_EQ(0, memcmp(look, other.mem + 100, 200 * KIB));
+		EXPECT_EQ(0, unmap(E, &again, 0));
+	}
+	EXPECT_EQ(0, mem_free(E, &other));
 	EXPECT_EQ(0, mem_free(E, &buf));
 }
 
-/* What a driver has forgotten to undo goes when the device is gone for good. */
+/*
+ * A domain that is replaced while something is mapped without a driver: that is taken
+ * back when the device is configured for the new one.
+ */
+TEST_F_TIMEOUT(nothing_lost, moved_to_another_domain, LIMIT)
+{
+	const char *edu = setting("EDU");
+	char path[128], was[16] = "";
+	struct map large, small;
+	struct mem buf;
+	int fd, lines;
+
+	NO_DMA_DEBUG();
+	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/iommu_group/type", edu);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	ASSERT_GE(fd, 0);
+	ASSERT_GT(read(fd, was, sizeof(was) - 1), 0);
+	close(fd);
+	ASSERT_EQ(0, copybreak(4096));
+	lines = left_lines(edu, 2);
+	ASSERT_EQ(0, mem_new(E, &buf, EDU_BUFFER, 256 * KIB, 0, 0));
+	ASSERT_EQ(0, unbind(edu));
+	ASSERT_EQ(0, map(E, &large, &buf, 0, 128 * KIB, EDU_BIDIRECTIONAL, 0));
+	ASSERT_EQ(0, map(E, &small, &buf, 192 * KIB, 100, EDU_FROM_DEVICE, 0));
+	fill(buf.mem, buf.size, 1);
+	ASSERT_EQ(0, write_text(path, "identity"));
+	ASSERT_EQ(0, write_text(path, was));
+	ASSERT_EQ(0, bind_again(edu));
+	EXPECT_EQ(lines + 1, left_lines(edu, 2));
+	EXPECT_EQ(self->s.used, counter("io_tlb_used"));
+	EXPECT_TRUE(unreachable(B, large.addr, 128 * KIB));
+	EXPECT_EQ(0, unmap(E, &small, 0));
+	/* Addresses of a domain that is gone are not known any more. */
+	EXPECT_EQ(self->s.invalid, counter("fail_invalid"));
+	EXPECT_EQ(0, unmap(E, &large, 0));
+	EXPECT_EQ(++self->s.invalid, counter("fail_invalid"));
+	EXPECT_TRUE(has(buf.mem, 0, buf.size, 1));
+	EXPECT_EQ(0, mem_free(E, &buf));
+}
+
+/* Addresses are used again before there are none left, however many are forgotten. */
+TEST_F_TIMEOUT(nothing_lost, addresses_are_not_used_up, LIMIT)
+{
+	const char *edu = setting("EDU");
+	struct mem buf;
+	struct map p;
+	u64 sum = 0;
+
+	NO_DMA_DEBUG();
+	ASSERT_EQ(0, copybreak(4096));
+	ASSERT_EQ(0, mem_new(E, &buf, EDU_BUFFER, 4 * MIB, 0, 0));
+	while (sum < 2ull << SPACE_BITS) {
+		ASSERT_EQ(0, map(E, &p, &buf, 0, 4 * MIB, EDU_TO_DEVICE, 0)) {
+			TH_LOG("after %llu MiB", (unsigned long long)(sum / MIB));
+		}
+		ASSERT_EQ(0, leak(E, p.id));
+		ASSERT_EQ(0, unbind(edu));
+		ASSERT_EQ(0, bind_again(edu));
+		edu_limit(E, EDU_FORCE_MASK, (1ull << SPACE_BITS) - 1);
+		sum += 4 * MIB;
+	}
+	EXPECT_EQ(0, mem_free(E, &buf));
+}
+
+/*
+ * What was mapped for a device without a driver goes when the device is gone for
+ * good. (What its drivers have forgotten went with them.)
+ */
 TEST_F_TIMEOUT(nothing_lost, device_gone_with_mappings, LIMIT)
 {
 	u64 used = counter("io_tlb_used"), live = counter("maps") - counter("unmaps");
-	struct edu_end leak = { .flags = EDU_LEAK };
 	struct map large, small;
 	struct mem buf, m;
 	char path[128];
 
-	if (!access("/sys/kernel/debug/dma-api", F_OK))
-		SKIP(return, "CONFIG_DMA_API_DEBUG reports what this does");
+	NO_DMA_DEBUG();
+	ASSERT_EQ(0, unbind(setting("NEIGHBOUR")));
 	ASSERT_EQ(0, edu_select(E, setting("NEIGHBOUR")));
 	ASSERT_EQ(0, mem_new(E, &buf, EDU_BUFFER, MIB, 0, 0));
 	ASSERT_EQ(0, mem_new(E, &m, EDU_COHERENT, 8 * KIB, 0, 0));
@@ -1129,12 +1279,9 @@ TEST_F_TIMEOUT(nothing_lost, device_gone_with_mappings, LIMIT)
 	ASSERT_EQ(0, map(E, &small, &buf, 900 * KIB, 100, EDU_FROM_DEVICE, 0));
 	fill(buf.mem, buf.size, 1);
 	munmap(m.mem, 8 * KIB);
-	leak.id = m.id;
-	ASSERT_EQ(0, ioctl(E->fd, EDU_END, &leak));
-	leak.id = large.id;
-	ASSERT_EQ(0, ioctl(E->fd, EDU_END, &leak));
-	leak.id = small.id;
-	ASSERT_EQ(0, ioctl(E->fd, EDU_END, &leak));
+	ASSERT_EQ(0, leak(E, m.id));
+	ASSERT_EQ(0, leak(E, large.id));
+	ASSERT_EQ(0, leak(E, small.id));
 	EXPECT_EQ(live + 2, counter("maps") - counter("unmaps"));
 	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/remove", setting("NEIGHBOUR"));
 	ASSERT_EQ(0, write_text(path, "1"));

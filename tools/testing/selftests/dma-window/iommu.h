@@ -150,17 +150,6 @@ static inline u64 number(const char *path)
 	return strtoull(text, NULL, 0);
 }
 
-static inline int write_text(const char *path, const char *text)
-{
-	int fd = open(path, O_WRONLY | O_CLOEXEC), ret;
-
-	if (fd < 0)
-		return -errno;
-	ret = write(fd, text, strlen(text)) < 0 ? -errno : 0;
-	close(fd);
-	return ret;
-}
-
 static inline int write_number(const char *path, u64 value)
 {
 	char text[32];
