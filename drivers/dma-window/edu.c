@@ -756,7 +756,53 @@ static long edu_iommu(struct device *dev, struct edu_iommu *arg)
 		arg->domain = EDU_DOMAIN_OTHER;
 	return 0;
 }
+
+static long edu_attach(struct device *dev, struct edu_attach *arg)
+{
+	struct iommu_group *group = iommu_group_get(dev);
+	struct iommu_domain *domain;
+	const u32 pasid = 1;
+	long ret = -EINVAL;
+
+	if (!group)
+		return -ENODEV;
+	domain = iommu_paging_domain_alloc(dev);
+	if (IS_ERR(domain)) {
+		iommu_group_put(group);
+		return PTR_ERR(domain);
+	}
+	switch (arg->how) {
+	case EDU_ATTACH_DEVICE:
+		ret = iommu_attach_device(domain, dev);
+		if (!ret)
+			iommu_detach_device(domain, dev);
+		break;
+	case EDU_ATTACH_GROUP:
+		ret = iommu_attach_group(domain, group);
+		if (!ret)
+			iommu_detach_group(domain, group);
+		break;
+	case EDU_ATTACH_PASID:
+		ret = iommu_attach_device_pasid(domain, dev, pasid, NULL);
+		if (!ret)
+			iommu_detach_device_pasid(domain, dev, pasid);
+		break;
+	case EDU_ATTACH_OWNER:
+		ret = iommu_device_claim_dma_owner(dev, &edu_driver);
+		if (!ret)
+			iommu_device_release_dma_owner(dev);
+		break;
+	}
+	iommu_domain_free(domain);
+	iommu_group_put(group);
+	return ret;
+}
 #else
+static long edu_attach(struct device *dev, struct edu_attach *arg)
+{
+	return -EOPNOTSUPP;
+}
+
 static size_t edu_granule(struct device *dev)
 {
 	return PAGE_SIZE;
@@ -834,6 +880,7 @@ static long edu_ioctl(struct file *file, unsigned int cmd, unsigned long user)
 		struct edu_dma		dma;
 		struct edu_iommu	iommu;
 		struct edu_walk		walk;
+		struct edu_attach	attach;
 	} arg = {};
 	void __user *from = (void __user *)user;
 	struct device *dev;
@@ -889,6 +936,9 @@ static long edu_ioctl(struct file *file, unsigned int cmd, unsigned long user)
 		break;
 	case EDU_WALK:
 		ret = edu_walk(dev, &arg.walk);
+		break;
+	case EDU_ATTACH:
+		ret = edu_attach(dev, &arg.attach);
 		break;
 	default:
 		ret = -ENOTTY;

@@ -287,6 +287,23 @@ struct edu_walk {
 	__u32	count;
 };
 
+enum edu_attach_how {
+	EDU_ATTACH_DEVICE,	/* iommu_attach_device(), as vhost-vdpa does */
+	EDU_ATTACH_GROUP,	/* iommu_attach_group() */
+	EDU_ATTACH_PASID,	/* iommu_attach_device_pasid(), as for SVA */
+	EDU_ATTACH_OWNER,	/* iommu_device_claim_dma_owner(), as VFIO does */
+};
+
+/**
+ * struct edu_attach - attach a new IOMMU domain beside the DMA API, and detach it
+ * @how: enum edu_attach_how
+ * @unused: 0
+ */
+struct edu_attach {
+	__u32	how;
+	__u32	unused;
+};
+
 #define EDU_SELECT	_IOW('e', 0, struct edu_select)
 #define EDU_INFO	_IOR('e', 1, struct edu_info)
 #define EDU_LIMIT	_IOW('e', 2, struct edu_limit)
@@ -304,5 +321,6 @@ struct edu_walk {
 #define EDU_RESOURCE	_IO('e', 11)
 #define EDU_IOMMU	_IOR('e', 12, struct edu_iommu)
 #define EDU_WALK	_IOWR('e', 13, struct edu_walk)
+#define EDU_ATTACH	_IOW('e', 14, struct edu_attach)
 
 #endif /* _DMA_WINDOW_EDU_UAPI_H */

@@ -1725,3 +1725,18 @@ void __dma_window_iommu_setup(struct device *dev)
 	if (dev->driver)
 		dev_err(dev, "refused: an IOMMU took it over after it was given its window\n");
 }
+
+/*
+ * A domain that is attached beside the DMA API (VFIO, vhost-vdpa, iommufd; SVA with
+ * a PASID) lets a device reach what its owner likes. A window without a region does
+ * not promise more than dma-iommu does.
+ */
+bool __dma_window_keeps_domain(struct device *dev)
+{
+	struct dma_window_client *client = dma_window_client_of(dev);
+
+	if (!__dma_window_attached(dev) || (client && client->win->group))
+		return false;
+	dev_warn_ratelimited(dev, "names a restricted-dma-region: its IOMMU group gets no other domain\n");
+	return true;
+}

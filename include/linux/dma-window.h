@@ -52,6 +52,7 @@ DECLARE_STATIC_KEY_FALSE(dma_window_key);
 
 void __dma_window_iommu_setup(struct device *dev);
 void __dma_window_domain_gone(struct iommu_domain *domain);
+bool __dma_window_keeps_domain(struct device *dev);
 
 /**
  * dma_window_iommu_setup() - an IOMMU has been set up for a device
@@ -80,6 +81,23 @@ static inline void dma_window_domain_gone(struct iommu_domain *domain)
 		__dma_window_domain_gone(domain);
 }
 
+/**
+ * dma_window_keeps_domain() - may nobody attach a domain of their own?
+ * @dev: a member of the IOMMU group that a domain is to be attached to
+ *
+ * To be asked for each member, and for a domain of a PASID, too. What the core
+ * does with default domains is not meant.
+ *
+ * Context: may sleep. The mutex of the device's IOMMU group is held.
+ *
+ * Return: true if @dev names a region: refuse it with -EPERM; it was logged.
+ */
+static inline bool dma_window_keeps_domain(struct device *dev)
+{
+	return static_branch_unlikely(&dma_window_key) &&
+	       __dma_window_keeps_domain(dev);
+}
+
 #else /* !CONFIG_DMA_WINDOW_IOMMU */
 
 static inline void dma_window_iommu_setup(struct device *dev)
@@ -88,6 +106,11 @@ static inline void dma_window_iommu_setup(struct device *dev)
 
 static inline void dma_window_domain_gone(struct iommu_domain *domain)
 {
+}
+
+static inline bool dma_window_keeps_domain(struct device *dev)
+{
+	return false;
 }
 
 #endif /* CONFIG_DMA_WINDOW_IOMMU */

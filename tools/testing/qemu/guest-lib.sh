@@ -229,11 +229,11 @@ iommu_guest() {
 # edu_devices [SLOT]: three of QEMU's edu devices for device.sh, from that slot on
 # or 1, and EDU_TEST, which calls it: the first and third in one window, the
 # second with a region that is disabled. The first also has a shared-dma-pool,
-# which it must not get.
+# which it must not get. PLAIN is a fourth, without a region.
 edu_devices() {
-	local one=${1:-1} two three
+	local one=${1:-1} two three four
 
-	two=$((one + 1)) three=$((one + 2))
+	two=$((one + 1)) three=$((one + 2)) four=$((one + 3))
 	region win 0x50000000 0x400000
 	region pool 0x50800000 0x400000 'compatible = "shared-dma-pool"; no-map;'
 	region off 0x50c00000 0x400000 'status = "disabled";'
@@ -244,9 +244,10 @@ edu_devices() {
 	on_pci "$two" "$(uses off)"
 	device "edu,addr=$three,dma_mask=0xffffffff"
 	on_pci "$three" "$(uses win)"
+	device "edu,addr=$four,dma_mask=0xffffffff"
 	device_tree_overlay
 	# shellcheck disable=SC2034 # for who calls this
-	EDU_TEST="device.sh window@50000000 $(pci_name "$one") $(pci_name "$two") $(pci_name "$three")"
+	EDU_TEST="PLAIN=$(pci_name "$four") device.sh window@50000000 $(pci_name "$one") $(pci_name "$two") $(pci_name "$three")"
 }
 
 # edu_behind: for device.sh behind the IOMMU that the guest's file sets up; with

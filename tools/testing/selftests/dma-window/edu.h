@@ -6,6 +6,7 @@
  *	EDU, NEIGHBOUR, REFUSED	PCI names: of a device with a window, of one
  *				that shares it, and of one whose region is bad
  *	WINDOW			the region's name
+ *	PLAIN			if set, a device that names no region
  *	EDU_ENGINE=y		look with the device's own DMA engine, wherever a
  *				look is of no more than ENGINE_MAX bytes; else as
  *				the host would that emulates the device: by CPU

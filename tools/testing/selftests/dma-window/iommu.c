@@ -1082,6 +1082,74 @@ TEST_F_TIMEOUT(good_citizen, rebind_100_times, LIMIT)
 	free(is.extents);
 }
 
+static int attach(struct edu *e, u32 how)
+{
+	struct edu_attach arg = { .how = how };
+
+	return ioctl(e->fd, EDU_ATTACH, &arg) ? -errno : 0;
+}
+
+/*
+ * Nobody attaches a domain beside the DMA API to a device with a region, nor to one
+ * that was refused; its window goes on. To a device without one, they do.
+ */
+TEST_F_TIMEOUT(confinement, no_other_domain, LIMIT)
+{
+	static const char *text = "names a restricted-dma-region: its IOMMU group gets no";
+	const char *edu = setting("EDU"), *plain = getenv("PLAIN");
+	int lines = log_lines(edu, text), how;
+	struct walk is;
+	struct mem buf;
+	struct map p;
+
+	ASSERT_EQ(0, copybreak(4096));
+	ASSERT_EQ(0, mem_new(E, &buf, EDU_BUFFER, 64 * KIB, 0, 0));
+	fill(buf.mem, buf.size, 1);
+	ASSERT_EQ(0, map(E, &p, &buf, 0, 64 * KIB, EDU_BIDIRECTIONAL, 0));
+	for (how = EDU_ATTACH_DEVICE; how <= EDU_ATTACH_OWNER; how++) {
+		int ret = attach(E, how);
+
+		/* virtio-iommu has no PASIDs. */
+		if (how != EDU_ATTACH_PASID || ret != -EOPNOTSUPP)
+			EXPECT_EQ(-EPERM, ret);
+	}
+	EXPECT_LT(lines, log_lines(edu, text));
+	ASSERT_EQ(0, see(E, p.addr, look, 2048));
+	EXPECT_TRUE(has(look, 0, 2048, 1));
+	EXPECT_EQ(0, unmap(E, &p, 0));
+	EXPECT_EQ(0, mem_free(E, &buf));
+
+	/* A bound driver keeps owners off any device: ask without one. */
+	ASSERT_EQ(0, unbind(edu));
+	EXPECT_EQ(-EPERM, attach(E, EDU_ATTACH_OWNER));
+	EXPECT_EQ(-EPERM, attach(E, EDU_ATTACH_DEVICE));
+	ASSERT_EQ(0, bind_again(edu));
+	is = space(B);
+	EXPECT_TRUE(walks_equal(&self->s.before, &is));
+	free(is.extents);
+
+	ASSERT_EQ(0, edu_select(E, setting("REFUSED")));
+	EXPECT_EQ(-EPERM, attach(E, EDU_ATTACH_OWNER));
+	EXPECT_EQ(-EPERM, attach(E, EDU_ATTACH_DEVICE));
+
+	if (plain) {
+		int ret;
+
+		ASSERT_EQ(0, edu_select(E, plain));
+		EXPECT_EQ(0, attach(E, EDU_ATTACH_DEVICE));
+		EXPECT_EQ(0, attach(E, EDU_ATTACH_GROUP));
+		ret = attach(E, EDU_ATTACH_PASID);
+		EXPECT_TRUE(!ret || ret == -EOPNOTSUPP);
+		ASSERT_EQ(0, unbind(plain));
+		EXPECT_EQ(0, attach(E, EDU_ATTACH_OWNER));
+		ASSERT_EQ(0, bind_again(plain));
+		EXPECT_EQ(1, edu_info(E).bound);
+	} else {
+		TH_LOG("no PLAIN: not tried with a device without a region");
+	}
+	ASSERT_EQ(0, edu_select(E, edu));
+}
+
 /* Nothing waits for a late unmap any more: in a full window, it is used again. */
 static void settle(struct behind *b)
 {
