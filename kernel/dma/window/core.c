@@ -825,7 +825,7 @@ static int attach_region(struct device *dev, const struct dma_window_ref *ref,
  * Return: 0 if the device has its window, or names no region; -EPROBE_DEFER,
  * with no message, if its IOMMU group is still being set up. Otherwise an error,
  * with which its probe must fail, and the reason was logged:
- * -EINVAL, -ENODEV, -ENOSPC or -EBUSY from dma_window_region_check();
+ * -EINVAL, -ENODEV, -ENOSPC, -EBUSY or -EPERM from dma_window_region_check();
  * -EOPNOTSUPP, -ENODEV or -EBUSY from dma_window_iommu_check(); -ENODEV if the
  * tree puts it behind an IOMMU that is not there; -EBUSY if its IOMMU group is in
  * use, or if it has DMA operations, coherent memory or mappings of its own;

@@ -169,6 +169,34 @@ static enum dma_window_named own_names(struct device_node *node,
 }
 
 /*
+ * Is the device of a node an IOMMU? By the word of the tree: its cells, or an iommu-map
+ * that leads to the node. The VMM that the tree is from answers its requests, and a
+ * window's room would depend on an IOMMU that needs room in the window.
+ */
+static bool is_iommu(struct device_node *node)
+{
+	struct device_node *up;
+	const __be32 *map;
+	bool found;
+	int len;
+
+	if (!node)
+		return false;
+	found = of_property_present(node, "#iommu-cells");
+	for (up = of_get_parent(node); up && node->phandle && !found;
+	     up = of_get_next_parent(up)) {
+		/* Entries of four cells: ID, phandle, ID there, count. */
+		map = of_get_property(up, "iommu-map", &len);
+		for (; map && len >= 4 * sizeof(*map) && !found; map += 4) {
+			found = be32_to_cpu(map[1]) == node->phandle;
+			len -= 4 * sizeof(*map);
+		}
+	}
+	of_node_put(up);
+	return found;
+}
+
+/*
  * PCI: the function's own node, that of the physical function it is a part of,
  * then the bridges above it, and last @np, the host bridge's.
  */
@@ -182,6 +210,9 @@ static enum dma_window_named pci_names(struct pci_dev *pdev,
 	named = own_names(pdev->dev.of_node, ref);
 	if (named == DMA_WINDOW_UNNAMED)
 		named = own_names(pci_physfn(pdev)->dev.of_node, ref);
+	/* An IOMMU inherits nothing: the region is for the devices behind it. */
+	if (named == DMA_WINDOW_UNNAMED && is_iommu(pdev->dev.of_node))
+		return DMA_WINDOW_UNNAMED;
 
 	for (bus = pci_physfn(pdev)->bus;
 	     named == DMA_WINDOW_UNNAMED && bus; bus = bus->parent) {
@@ -360,6 +391,10 @@ static int check_node(struct device *dev, const struct dma_window_ref *ref)
 	const char *compat;
 	bool child;
 
+	if (is_iommu(ref->holder)) {
+		dma_window_err(dev, ref, "the device is an IOMMU, which cannot be confined");
+		return -EPERM;
+	}
 	if (!strcmp(ref->prop, "restricted-dma-region")) {
 		struct property *prop;
 		u32 phandle;
@@ -607,7 +642,8 @@ static int check_pages(struct device *dev, const struct dma_window_ref *ref,
  *
  * Return: 0; -EINVAL if the tree is malformed or the memory is not RAM;
  * -ENODEV if the region is disabled; -ENOSPC if it is too small; -EBUSY if its
- * memory is in use; what dma_window_efi_check() returns. The reason was logged.
+ * memory is in use; -EPERM if the device is an IOMMU; what dma_window_efi_check()
+ * returns. The reason was logged.
  */
 int dma_window_region_check(struct device *dev,
 			    const struct dma_window_ref *ref,

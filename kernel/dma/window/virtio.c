@@ -59,6 +59,12 @@ int __dma_window_virtio_check(struct virtio_device *vdev)
 		return -EPERM;
 	}
 
+	/* An IOMMU that the tree does not call one: see dma_window_ref_find(). */
+	if (vdev->id.device == VIRTIO_ID_IOMMU) {
+		dev_err(&vdev->dev, "an IOMMU cannot be confined to a restricted-dma-region\n");
+		return -EPERM;
+	}
+
 	if (!dma_window_serves(dev) || !client) {
 		dev_err(&vdev->dev, "%s has no window of its own, and can do no DMA\n",
 			dev_name(dev));
