@@ -437,11 +437,6 @@ static void settle(struct edu *e)
 	mem_free(e, &buf);
 }
 
-#define NO_DMA_DEBUG() do { \
-	if (!access("/sys/kernel/debug/dma-api", F_OK)) \
-		SKIP(return, "CONFIG_DMA_API_DEBUG reports what this does"); \
-} while (0)
-
 /*
  * What a driver forgets is taken back when it goes, all of it and whatever it is:
  * however often that happens, the window is what it was.
@@ -457,7 +452,8 @@ TEST_F_TIMEOUT(nothing_lost, forgotten_by_the_driver, LIMIT)
 	int round, lines;
 	u32 i;
 
-	NO_DMA_DEBUG();
+	if (dma_debug())
+		SKIP(return, DMA_DEBUG);
 	ASSERT_EQ(0, unbind(edu));
 	used = counter("io_tlb_used");
 	largest = counter("largest_free");
@@ -512,7 +508,8 @@ TEST_F_TIMEOUT(nothing_lost, undone_late, LIMIT)
 	u64 unmaps, used;
 	int n, i, k;
 
-	NO_DMA_DEBUG();
+	if (dma_debug())
+		SKIP(return, DMA_DEBUG);
 	ASSERT_EQ(0, mem_new(E, &buf, EDU_BUFFER, 192 * KIB, 0, 0));
 	ASSERT_EQ(0, mem_new(E, &other_buf, EDU_BUFFER, 64 * KIB, 0, 0));
 	ASSERT_EQ(0, mem_new(E, &m, EDU_COHERENT, 8 * KIB, 0, 0));
@@ -565,7 +562,8 @@ TEST_F_TIMEOUT(nothing_lost, undone_after_others_have_it, LIMIT)
 	int n, i, at = -1;
 	u64 largest;
 
-	NO_DMA_DEBUG();
+	if (dma_debug())
+		SKIP(return, DMA_DEBUG);
 	ASSERT_EQ(0, mem_new(E, &buf, EDU_BUFFER, 64 * KIB, 0, 0));
 	ASSERT_EQ(0, map(E, &late, &buf, 0, 64 * KIB, EDU_FROM_DEVICE, 0));
 	ASSERT_EQ(0, unbind(edu));
@@ -606,7 +604,8 @@ TEST_F_TIMEOUT(nothing_lost, device_gone_with_mappings, LIMIT)
 	char path[128];
 	struct map p;
 
-	NO_DMA_DEBUG();
+	if (dma_debug())
+		SKIP(return, DMA_DEBUG);
 	ASSERT_EQ(0, unbind(setting("NEIGHBOUR")));
 	unbound = counter("io_tlb_used");
 	ASSERT_EQ(0, edu_select(E, setting("NEIGHBOUR")));
@@ -934,25 +933,6 @@ TEST_F_TIMEOUT(nothing_trusted, bad_calls, LIMIT)
 	EXPECT_TRUE(has(buf.mem, 0, 8 * KIB, 91));
 	EXPECT_EQ(0, mem_free(E, &m));
 	EXPECT_EQ(0, mem_free(E, &buf));
-}
-
-/* How many lines of the kernel's log have all of these. */
-static int log_lines(const char *a, const char *b)
-{
-	int fd = open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC), n = 0;
-	char line[2048];
-	ssize_t got;
-
-	while ((got = read(fd, line, sizeof(line) - 1)) > 0 || errno == EPIPE) {
-		if (got <= 0) {
-			errno = 0;
-			continue;
-		}
-		line[got] = '\0';
-		n += strstr(line, a) && strstr(line, b);
-	}
-	close(fd);
-	return n;
 }
 
 /*

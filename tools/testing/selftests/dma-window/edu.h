@@ -408,6 +408,14 @@ static inline int leak(struct edu *e, u32 id)
 	return ioctl(e->fd, EDU_END, &arg) ? -errno : 0;
 }
 
+/* A kernel that would report what tests of a forgetful driver do. */
+#define DMA_DEBUG "CONFIG_DMA_API_DEBUG reports what this does"
+
+static inline bool dma_debug(void)
+{
+	return !access("/sys/kernel/debug/dma-api", F_OK);
+}
+
 /* The line that says how many mappings a driver has left. */
 static inline int left_lines(const char *device, u32 n)
 {

@@ -1166,11 +1166,6 @@ static void settle(struct behind *b)
 	mem_free(&b->e, &buf);
 }
 
-#define NO_DMA_DEBUG() do { \
-	if (!access("/sys/kernel/debug/dma-api", F_OK)) \
-		SKIP(return, "CONFIG_DMA_API_DEBUG reports what this does"); \
-} while (0)
-
 /*
  * What a driver forgets, in the window and in place, is taken back when it goes: the
  * device cannot reach the buffers any more, which have other owners by then.
@@ -1184,7 +1179,8 @@ TEST_F_TIMEOUT(confinement, forgotten_by_the_driver, LIMIT)
 	struct walk is;
 	u64 live;
 
-	NO_DMA_DEBUG();
+	if (dma_debug())
+		SKIP(return, DMA_DEBUG);
 	ASSERT_EQ(0, copybreak(4096));
 	lines = left_lines(edu, 4);
 	live = counter("maps") - counter("unmaps");
@@ -1232,10 +1228,11 @@ TEST_F_TIMEOUT(nothing_lost, undone_late, LIMIT)
 	const char *edu = setting("EDU");
 	struct map late, again;
 	struct mem buf, other;
-	u64 unmaps;
+	u64 unmaps, n;
 	int i;
 
-	NO_DMA_DEBUG();
+	if (dma_debug())
+		SKIP(return, DMA_DEBUG);
 	ASSERT_EQ(0, copybreak(4096));
 	ASSERT_EQ(0, mem_new(E, &buf, EDU_BUFFER, 256 * KIB, 0, 0));
 	ASSERT_EQ(0, mem_new(E, &other, EDU_BUFFER, 256 * KIB, 0, 0));
@@ -1249,9 +1246,9 @@ TEST_F_TIMEOUT(nothing_lost, undone_late, LIMIT)
 		ASSERT_NE(late.addr, again.addr);
 		fill(buf.mem, buf.size, 1);
 		unmaps = counter("unmaps");
-		if (i % 2) {
-			EXPECT_EQ(0, sync_range(E, &late, 0, 200 * KIB, EDU_BIDIRECTIONAL, true));
-		}
+		/* With a late sync, and without. */
+		n = i % 2 ? 200 * KIB : 0;
+		EXPECT_EQ(0, sync_range(E, &late, 0, n, EDU_BIDIRECTIONAL, true));
 		EXPECT_EQ(0, unmap(E, &late, i / 2 ? EDU_SKIP_CPU_SYNC : 0));
 		EXPECT_TRUE(has(buf.mem, 0, buf.size, 1));
 		EXPECT_EQ(unmaps, counter("unmaps"));
@@ -1275,7 +1272,8 @@ TEST_F_TIMEOUT(nothing_lost, moved_to_another_domain, LIMIT)
 	struct mem buf;
 	int fd, lines;
 
-	NO_DMA_DEBUG();
+	if (dma_debug())
+		SKIP(return, DMA_DEBUG);
 	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/iommu_group/type", edu);
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	ASSERT_GE(fd, 0);
@@ -1311,7 +1309,8 @@ TEST_F_TIMEOUT(nothing_lost, addresses_are_not_used_up, LIMIT)
 	struct map p;
 	u64 sum = 0;
 
-	NO_DMA_DEBUG();
+	if (dma_debug())
+		SKIP(return, DMA_DEBUG);
 	ASSERT_EQ(0, copybreak(4096));
 	ASSERT_EQ(0, mem_new(E, &buf, EDU_BUFFER, 4 * MIB, 0, 0));
 	while (sum < 2ull << SPACE_BITS) {
@@ -1338,7 +1337,8 @@ TEST_F_TIMEOUT(nothing_lost, device_gone_with_mappings, LIMIT)
 	struct mem buf, m;
 	char path[128];
 
-	NO_DMA_DEBUG();
+	if (dma_debug())
+		SKIP(return, DMA_DEBUG);
 	ASSERT_EQ(0, unbind(setting("NEIGHBOUR")));
 	ASSERT_EQ(0, edu_select(E, setting("NEIGHBOUR")));
 	ASSERT_EQ(0, mem_new(E, &buf, EDU_BUFFER, MIB, 0, 0));

@@ -131,24 +131,6 @@ static inline int see_granule(struct edu *e, u64 addr, void *data, u64 g, u32 di
 
 #define DRIVER "/sys/bus/pci/drivers/dma-window-edu/"
 
-static inline int log_lines(const char *a, const char *b)
-{
-	int fd = open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC), n = 0;
-	char line[2048];
-	ssize_t got;
-
-	while ((got = read(fd, line, sizeof(line) - 1)) > 0 || errno == EPIPE) {
-		if (got <= 0) {
-			errno = 0;
-			continue;
-		}
-		line[got] = '\0';
-		n += strstr(line, a) && strstr(line, b);
-	}
-	close(fd);
-	return n;
-}
-
 /* How many mappings the addresses up to a small mask are enough for; -1 on error. */
 static inline int capacity(struct behind *b, struct mem *buf)
 {
