@@ -119,6 +119,7 @@ static const struct {
 	[DMA_WINDOW_BUG_SYNC_END] = { "sync", "is mapped, but runs past the end: cut off there" },
 	[DMA_WINDOW_BUG_FREE]	  = { "free", "is not allocated: ignored" },
 };
+
 /*
  * Is there a retired run of @client's around @addr? If so, a call with @addr comes
  * late, from a driver that forgot the run, which was reported.
