@@ -60,6 +60,9 @@
 
 #define BUCKET_BITS	8
 
+/* Of a domain: each costs a record, and a walk over all for a stray unmap. */
+#define MAX_RETIRED	1024
+
 /**
  * struct large - a buffer, or a run of scatterlist entries, mapped in place
  * @first: in the table, by the first granule
@@ -106,9 +109,10 @@ struct bucket {
  * @shift: its logarithm
  * @exposed: a device of the domain reaches memory that others use
  * @rcu: frees it
- * @lock: protects @retired
+ * @lock: protects @retired, @nretired
  * @retired: by &large.first, what drivers had forgotten; it is unmapped, but its
  *	IOVA is not used again as long as there is another one
+ * @nretired: how many these are
  * @table: what is mapped in place
  */
 struct dma_window_iommu {
@@ -124,6 +128,7 @@ struct dma_window_iommu {
 	struct rcu_head		rcu;
 	spinlock_t		lock;	/* irq-safe */
 	struct hlist_head	retired;
+	unsigned int		nretired;
 	struct bucket		table[BIT(BUCKET_BITS)];
 };
 
@@ -152,13 +157,19 @@ static dma_addr_t last_granule(const struct dma_window_iommu *io,
 
 /* ---- Retired mappings: unmapped, but the driver may do so once more ---- */
 
-static void large_retire(struct dma_window_iommu *io, struct large *large)
+static bool large_retire(struct dma_window_iommu *io, struct large *large)
 {
 	unsigned long flags;
+	bool kept;
 
 	spin_lock_irqsave(&io->lock, flags);
-	hlist_add_head(&large->first, &io->retired);
+	kept = io->nretired < MAX_RETIRED;
+	if (kept) {
+		hlist_add_head(&large->first, &io->retired);
+		io->nretired++;
+	}
 	spin_unlock_irqrestore(&io->lock, flags);
+	return kept;
 }
 
 /*
@@ -185,6 +196,7 @@ static bool large_release_retired(struct dma_window_iommu *io,
 			continue;
 		hlist_del(&large->first);
 		hlist_add_head(&large->first, &found);
+		io->nretired--;
 		any = true;
 	}
 	spin_unlock_irqrestore(&io->lock, flags);
@@ -259,7 +271,8 @@ ALLOW_ERROR_INJECTION(dma_window_large_map, ERRNO);
 static noinline int dma_window_revoke_unmap(struct iommu_domain *domain,
 					    dma_addr_t iova, size_t span)
 {
-	return iommu_unmap(domain, iova, span) == span ? 0 : -EIO;
+	/* More, if a part of a mapping cannot be unmapped alone. */
+	return iommu_unmap(domain, iova, span) >= span ? 0 : -EIO;
 }
 ALLOW_ERROR_INJECTION(dma_window_revoke_unmap, ERRNO);
 
@@ -304,76 +317,76 @@ static void iommu_free_iova(struct dma_window_iommu *io, dma_addr_t iova,
 }
 
 /*
- * The same after iommu_map_sg() failed, which undoes what it did but does not
- * say whether it could.
+ * The same after iommu_map() or iommu_map_sg() failed, which undo what they did but
+ * do not say whether they could. What an IOMMU's driver knows to be mapped still
+ * is; see patch "iommu/virtio: an unmap does not fail for want of memory" for why
+ * that can be believed of a virtio-iommu.
  */
 static bool iommu_revoke_failed_map(struct dma_window_iommu *io,
-				    struct iommu_domain *domain, dma_addr_t iova,
-				    size_t span)
+				    dma_addr_t iova, size_t span)
 {
 	size_t at;
 
 	for (at = 0; at < span; at += io->granule)
-		if (iommu_iova_to_phys(domain, iova + at) &&
+		if (iommu_iova_to_phys(io->domain, iova + at) &&
 		    !iommu_revoke(io, iova + at, io->granule))
 			return false;
-	iommu_free_iova(io, iova, span);
 	return true;
 }
 
 /*
- * Keep memory from ever being allocated again. Return false if some of it has
- * no reference to take: objects of slabs, tails of pages that are not compound.
+ * Keep memory from being allocated again, as far as it has references to take:
+ * objects of slabs have none, nor have tails of pages that are not compound.
  */
-static bool hold_pages(phys_addr_t phys, size_t size)
+static void hold_pages(phys_addr_t phys, size_t size)
 {
 	unsigned long pfn, end = PHYS_PFN(phys + size - 1);
-	bool held = true;
 
 	for (pfn = PHYS_PFN(phys); pfn <= end; pfn++) {
 		struct folio *folio = page_folio(pfn_to_page(pfn));
 
-		if (folio_test_slab(folio) || !folio_try_get(folio))
-			held = false;
+		if (!folio_test_slab(folio))
+			folio_try_get(folio);
 	}
-	return held;
 }
 
 /* Without bus mastering a PCI device reaches no memory at all. */
-static bool cut_off(struct device *dev)
+static void cut_off(struct dma_window_client *client, size_t span)
 {
+	struct device *dev = client->dev;
+
 	set_dma_ops(dev, &dma_window_deny_ops);
-	if (!dev_is_pci(dev))
-		return false;
-	pci_clear_master(to_pci_dev(dev));
-	return true;
+	if (dev_is_pci(dev))
+		pci_clear_master(to_pci_dev(dev));
+	dev_err(dev, "%s: the IOMMU does not let go of %zu bytes: the device %s\n",
+		client->win->name, span,
+		dev_is_pci(dev) ? "is cut off" : "CANNOT be cut off");
 }
 
 /*
- * The IOMMU did not let go of a driver's memory. Hold the memory back; if that
- * cannot be done, or if @sgl is NULL because nobody knows which it is, cut the
- * device off, and let no driver have it while the domain lasts.
+ * The IOMMU did not let go of a driver's memory, whose owner goes on using it, or
+ * gives it to others. Cut off all devices that share the domain, and let no
+ * driver have them while it lasts. Should a driver turn bus mastering on again,
+ * what can be held of the memory in @sgl is nobody else's at least.
  */
 static void hold_back(struct dma_window_client *client, struct scatterlist *sgl,
 		      int nents, size_t span)
 {
-	struct device *dev = client->dev;
+	struct dma_window_client *other;
 	struct scatterlist *sg;
-	bool held = sgl;
 	int i;
 
 	for_each_sg(sgl, sg, nents, i)
-		if (sg->length && !hold_pages(sg_phys(sg), sg->length))
-			held = false;
+		if (sg->length)
+			hold_pages(sg_phys(sg), sg->length);
 
-	if (__ratelimit(&client->ratelimit))
-		dev_err(dev, "%s: the IOMMU does not let go of %zu bytes: never used again\n",
-			client->win->name, span);
-	if (held)
+	if (READ_ONCE(client->iommu->exposed))
 		return;
 	WRITE_ONCE(client->iommu->exposed, true);
-	dev_err(dev, "%s: still reaches memory that others will use: %s\n",
-		client->win->name, cut_off(dev) ? "cut off" : "CANNOT be cut off");
+	for (i = 0; i < BIT(DMA_WINDOW_CLIENTS_BITS); i++)
+		hlist_for_each_entry_rcu(other, &dma_window_clients[i], node)
+			if (other->iommu == client->iommu)
+				cut_off(other, span);
 }
 
 /* ---- The table ---- */
@@ -645,9 +658,10 @@ static dma_addr_t large_map(struct dma_window_client *client, phys_addr_t phys,
 	if (dma_window_large_map(client, domain, large->iova, sgl, n,
 				 large->span, dir, attrs)) {
 		fail_iommu(client, size, attrs, "the IOMMU does not map it");
-		revoked = iommu_revoke_failed_map(io, domain, large->iova,
-						  large->span);
-		if (!revoked)
+		revoked = iommu_revoke_failed_map(io, large->iova, large->span);
+		if (likely(revoked))
+			iommu_free_iova(io, large->iova, large->span);
+		else
 			hold_back(client, &sgl[!!head], 1, large->span);
 		goto free;
 	}
@@ -720,10 +734,11 @@ static void large_undo(struct dma_window_client *client, struct large *large,
 	bool revoked;
 
 	revoked = iommu_revoke(io, large->iova, large->span);
-	if (unlikely(!revoked))
+	/* What was forgotten may have another owner by now: nothing to hold. */
+	if (unlikely(!revoked && retire))
+		hold_back(client, NULL, 0, large->span);
+	else if (unlikely(!revoked))
 		large_hold_back(client, large, sgl, nents);
-	else if (!retire)
-		iommu_free_iova(io, large->iova, large->span);
 	/* The device cannot write any more: this is the last of it. */
 	if (copy && large->dir != DMA_TO_DEVICE) {
 		copied = head_size(io, large) + tail_size(io, large);
@@ -740,15 +755,26 @@ static void large_undo(struct dma_window_client *client, struct large *large,
 	trace_dma_window_unmap(client->dev, large->iova + large->offset,
 			       large->size, large->dir,
 			       copy ? 0 : DMA_ATTR_SKIP_CPU_SYNC, copied);
-	if (retire && revoked && READ_ONCE(io->domain)) {
-		large_put_chunks(io, large, true);
-		large_retire(io, large);
-	} else {
-		large_free(io, large, revoked);
-	}
+	large_put_chunks(io, large, revoked);
+	if (retire && revoked && READ_ONCE(io->domain) && large_retire(io, large))
+		return;
+	if (revoked)
+		iommu_free_iova(io, large->iova, large->span);
+	kmem_cache_free(large_cache, large);
 }
 
-/* The part of [@addr, @addr + @size) in one granule, if a chunk stands for it. */
+/* Does a mapping of @client's contain @addr? */
+static bool large_has(const struct large *large,
+		      const struct dma_window_client *client, dma_addr_t addr)
+{
+	return large->client == client &&
+	       addr - large->iova - large->offset < large->size;
+}
+
+/*
+ * The part of [@addr, @addr + @size) in one granule, if a chunk stands for it in the
+ * mapping that contains @addr.
+ */
 static void sync_granule(struct dma_window_client *client, dma_addr_t granule,
 			 dma_addr_t addr, size_t size,
 			 enum dma_data_direction dir, bool for_cpu)
@@ -765,7 +791,7 @@ static void sync_granule(struct dma_window_client *client, dma_addr_t granule,
 	/* The copy is of a granule at most, and keeps off a racing unmap. */
 	spin_lock_irqsave(&bucket->lock, flags);
 	hlist_for_each_entry(large, &bucket->first, first) {
-		if (large->iova == granule && large->client == client) {
+		if (large->iova == granule && large_has(large, client, addr)) {
 			chunk = large->head;
 			break;
 		}
@@ -773,7 +799,7 @@ static void sync_granule(struct dma_window_client *client, dma_addr_t granule,
 	if (!chunk) {
 		hlist_for_each_entry(large, &bucket->last, last) {
 			if (last_granule(io, large) == granule &&
-			    large->client == client) {
+			    large_has(large, client, addr)) {
 				chunk = large->tail;
 				break;
 			}
@@ -907,6 +933,52 @@ void dma_window_iommu_unmap(struct device *dev, dma_addr_t addr,
 	rcu_read_unlock();
 }
 
+/*
+ * The end of the mapping of @client's that contains @addr, if it begins in @granule,
+ * or has a tail there; else 0.
+ */
+static dma_addr_t large_end(struct dma_window_client *client, dma_addr_t addr,
+			    dma_addr_t granule)
+{
+	struct dma_window_iommu *io = client->iommu;
+	struct bucket *bucket = bucket_of(io, granule);
+	struct large *large;
+	unsigned long flags;
+	dma_addr_t end = 0;
+
+	spin_lock_irqsave(&bucket->lock, flags);
+	hlist_for_each_entry(large, &bucket->first, first)
+		if (large->iova == granule && large_has(large, client, addr))
+			end = large->iova + large->offset + large->size;
+	hlist_for_each_entry(large, &bucket->last, last)
+		if (last_granule(io, large) == granule &&
+		    large_has(large, client, addr))
+			end = large->iova + large->offset + large->size;
+	spin_unlock_irqrestore(&bucket->lock, flags);
+	return end;
+}
+
+/*
+ * How much of a sync is inside its mapping, as far as that matters: without a tail
+ * the end needs no copy. A mapping is found by its first granule; from its middle
+ * only by its tail, in the last granule of the sync or the one before, since
+ * drivers that round up do so to a page at most.
+ */
+static size_t large_clamp(struct dma_window_client *client, dma_addr_t addr,
+			  size_t size, bool *beyond)
+{
+	size_t granule = client->iommu->granule;
+	dma_addr_t last = ALIGN_DOWN(addr + size - 1, granule);
+	dma_addr_t end;
+
+	end = large_end(client, addr, ALIGN_DOWN(addr, granule));
+	if (!end && last > addr)
+		end = large_end(client, addr, last) ?:
+		      large_end(client, addr, last - granule);
+	*beyond = end && size > end - addr;
+	return *beyond ? end - addr : size;
+}
+
 /**
  * dma_window_iommu_sync() - copy a part of a mapping in place
  * @client: the device and its window
@@ -923,17 +995,25 @@ void dma_window_iommu_sync(struct dma_window_client *client, dma_addr_t addr,
 			   size_t size, enum dma_data_direction dir,
 			   bool for_cpu)
 {
+	struct dma_window_iommu *io = client->iommu;
 	dma_addr_t first, last;
+	bool beyond;
 
-	if (!client->iommu || in_window(client, addr)) {
+	if (!io || in_window(client, addr)) {
 		dma_window_invalid(client, DMA_WINDOW_BUG_SYNC, addr);
 		return;
 	}
 	if (!size)
 		return;
-	/* A chunk stands for a first or a last granule, so no others matter. */
-	first = ALIGN_DOWN(addr, client->iommu->granule);
-	last = ALIGN_DOWN(addr + size - 1, client->iommu->granule);
+	/*
+	 * A chunk stands for a first or a last granule, so no others matter; but
+	 * the last one of a sync that is rounded up may be the next.
+	 */
+	size = large_clamp(client, addr, size, &beyond);
+	if (beyond)
+		dma_window_invalid(client, DMA_WINDOW_BUG_SYNC_END, addr);
+	first = ALIGN_DOWN(addr, io->granule);
+	last = ALIGN_DOWN(addr + size - 1, io->granule);
 	sync_granule(client, first, addr, size, dir, for_cpu);
 	if (last != first)
 		sync_granule(client, last, addr, size, dir, for_cpu);
@@ -1030,7 +1110,9 @@ static int run_map(struct list *list, struct scatterlist *sg, int n,
 				 list->dir, list->attrs)) {
 		fail_iommu(client, size, list->attrs,
 			   "the IOMMU does not map it");
-		if (!iommu_revoke_failed_map(io, domain, large->iova, size))
+		if (likely(iommu_revoke_failed_map(io, large->iova, size)))
+			iommu_free_iova(io, large->iova, size);
+		else
 			hold_back(client, sg, n, size);
 		goto free;
 	}
@@ -1497,10 +1579,30 @@ static int io_map(struct device *dev, struct dma_window_iommu *io)
 
 	ret = iommu_map(io->domain, io->iova + io_skew(io), win->base, win->size,
 			IOMMU_READ | IOMMU_WRITE | IOMMU_CACHE, GFP_KERNEL);
-	if (ret)
-		iommu_dma_free_iova(io->domain->iova_cookie, io->iova, io->span,
-				    NULL);
+	if (ret && iommu_revoke_failed_map(io, io->iova + io_skew(io), win->size))
+		iommu_free_iova(io, io->iova, io->span);
 	return ret;
+}
+
+/**
+ * dma_window_iommu_exposed() - does a device's domain lead to memory of others?
+ * @dev: the device
+ *
+ * Context: may sleep. Called with dma_window_mutex held.
+ *
+ * Return: true if the IOMMU did not let go of memory that was mapped there.
+ */
+bool dma_window_iommu_exposed(struct device *dev)
+{
+	struct iommu_domain *domain = iommu_get_domain_for_dev(dev);
+	struct dma_window_iommu *io;
+
+	lockdep_assert_held(&dma_window_mutex);
+
+	list_for_each_entry(io, &domains, list)
+		if (domain && io->domain == domain && io->exposed)
+			return true;
+	return false;
 }
 
 /**
@@ -1521,23 +1623,20 @@ dma_window_iommu_get(struct device *dev, const struct dma_window_ref *ref,
 		     struct dma_window *win, dma_addr_t *base)
 {
 	struct iommu_domain *domain = iommu_get_domain_for_dev(dev);
-	struct dma_window_iommu *io, *found = NULL;
+	struct dma_window_iommu *io;
 	int i, ret;
 
 	lockdep_assert_held(&dma_window_mutex);
 
-	list_for_each_entry(io, &domains, list) {
-		if (io->domain == domain && io->exposed) {
-			dma_window_err(dev, ref, "its IOMMU did not let go of memory that others use");
-			return ERR_PTR(-EIO);
-		}
-		if (io->domain == domain && io->win == win)
-			found = io;
+	if (dma_window_iommu_exposed(dev)) {
+		dma_window_err(dev, ref, "its IOMMU did not let go of memory that others use");
+		return ERR_PTR(-EIO);
 	}
-	io = found;
-	if (io) {
-		io->users++;
-		goto found;
+	list_for_each_entry(io, &domains, list) {
+		if (io->domain == domain && io->win == win) {
+			io->users++;
+			goto found;
+		}
 	}
 
 	io = kzalloc(sizeof(*io), GFP_KERNEL);
@@ -1736,6 +1835,9 @@ bool __dma_window_keeps_domain(struct device *dev)
 	struct dma_window_client *client = dma_window_client_of(dev);
 
 	if (!__dma_window_attached(dev) || (client && client->win->group))
+		return false;
+	/* Bridges do no DMA of their own; those above a region are denied it. */
+	if (dev_is_pci(dev) && pci_is_bridge(to_pci_dev(dev)))
 		return false;
 	dev_warn_ratelimited(dev, "names a restricted-dma-region: its IOMMU group gets no other domain\n");
 	return true;

@@ -274,6 +274,26 @@ static bool mapping_claim(struct dma_window_mapping *map, dma_addr_t addr)
 	       cmpxchg(map->head, map, NULL) == map;
 }
 
+/*
+ * Who looks for forgotten runs claims one for a moment, under the pool's lock, and
+ * gives it back at once if it is another client's: see claim_from() in pool.c.
+ * Before an unmap finds nothing, let that pass, and look once more.
+ */
+static noinline struct dma_window_mapping *
+claim_again(struct dma_window_client *client, dma_addr_t addr)
+{
+	struct dma_window_pool *pool = &client->win->pool;
+	struct dma_window_mapping *map;
+	unsigned long flags;
+
+	if (addr < client->bus_base || addr > client->bus_last)
+		return NULL;
+	spin_lock_irqsave(&pool->lock, flags);
+	spin_unlock_irqrestore(&pool->lock, flags);
+	map = mapping_of(client, addr);
+	return map && !map->coherent && mapping_claim(map, addr) ? map : NULL;
+}
+
 static size_t copy_in(struct dma_window_mapping *map, u64 from, size_t size)
 {
 	struct dma_window *win = map->client->win;
@@ -557,7 +577,9 @@ void dma_window_bounce_unmap(struct device *dev, dma_addr_t addr,
 		return;
 	}
 	map = mapping_of(client, addr);
-	if (unlikely(!map || map->coherent || !mapping_claim(map, addr))) {
+	if (unlikely(!map || map->coherent || !mapping_claim(map, addr)))
+		map = claim_again(client, addr);
+	if (unlikely(!map)) {
 		bool retired = READ_ONCE(client->win->pool.retired);
 
 		local_irq_restore(flags);
@@ -839,25 +861,35 @@ static struct dma_window_mapping *next_mapping(struct dma_window_client *client,
 /**
  * dma_window_bounce_reclaim() - take back what a device left mapped
  * @client: the device, which has no driver, and its window
+ * @gone: the client goes, too; else coherent memory stays allocated
+ * @kept: filled with how many coherent allocations stay
  *
  * Copies nothing: the drivers' buffers may be long gone too. What is taken back
- * is retired, since it may be undone late.
+ * is retired, since it may be undone late. Coherent memory may have users that
+ * outlive the driver (a process that has mapped it), and is nobody's but this
+ * device's to reach as long as it is allocated.
  *
  * Context: any. Nobody maps for @client meanwhile, but its mappings may be
  * undone. Takes pool->lock.
  *
  * Return: how many mappings and coherent allocations there were.
  */
-unsigned int dma_window_bounce_reclaim(struct dma_window_client *client)
+unsigned int dma_window_bounce_reclaim(struct dma_window_client *client, bool gone,
+				       unsigned int *kept)
 {
 	struct dma_window_stats __percpu *stats = &client->win->pool.cpu->stats;
 	struct dma_window_mapping *map;
 	unsigned int slot = 0, left = 0;
 
+	*kept = 0;
 	rcu_read_lock();
 	while ((map = next_mapping(client, &slot))) {
 		bool coherent = READ_ONCE(map->coherent);
 
+		if (coherent && !gone) {
+			(*kept)++;
+			continue;
+		}
 		if (!dma_window_pool_retire(&client->win->pool, map, client))
 			continue;
 		this_cpu_add(stats->unmaps, !coherent);

@@ -264,15 +264,18 @@ static void client_drop(struct dma_window_client *client)
  * Take back, from the window and from the IOMMU, all mappings that a device's last
  * driver has left. The device has no driver now, or is about to get one.
  */
-static void client_reclaim(struct dma_window_client *client)
+static void client_reclaim(struct dma_window_client *client, bool gone)
 {
-	unsigned int left;
+	unsigned int left, kept;
 
 	left = dma_window_iommu_reclaim(client);
-	left += dma_window_bounce_reclaim(client);
+	left += dma_window_bounce_reclaim(client, gone, &kept);
 	if (left)
 		dev_warn(client->dev, "left %u mappings in %s: taken back\n",
 			 left, client->win->name);
+	if (kept)
+		dev_warn(client->dev, "left %u coherent allocations in %s: kept until it frees them or goes\n",
+			 kept, client->win->name);
 }
 
 void __dma_window_unbound(struct device *dev)
@@ -280,7 +283,7 @@ void __dma_window_unbound(struct device *dev)
 	struct dma_window_client *client = dma_window_client_of(dev);
 
 	if (client)
-		client_reclaim(client);
+		client_reclaim(client, false);
 }
 
 static void deny(struct device *dev)
@@ -337,7 +340,7 @@ bool dma_window_of_begin(struct device *dev, struct device_node *np,
 		if (client && client->win->group)
 			return force_dma;
 		if (client) {
-			client_reclaim(client);
+			client_reclaim(client, true);
 			mutex_lock(&dma_window_mutex);
 			client_drop(client);
 			mutex_unlock(&dma_window_mutex);
@@ -586,7 +589,7 @@ static int client_attach(struct device *dev, const struct dma_window_ref *ref,
 		goto natural;
 
 	if (client) {
-		client_reclaim(client);
+		client_reclaim(client, true);
 		client_drop(client);
 	}
 
@@ -687,7 +690,7 @@ static int detach_untrusted(struct device *dev)
 
 	if (!client)
 		return 0;
-	client_reclaim(client);
+	client_reclaim(client, true);
 	mutex_lock(&dma_window_mutex);
 	client_drop(client);
 	mutex_unlock(&dma_window_mutex);
@@ -705,6 +708,7 @@ static int attach_untrusted(struct device *dev)
 	static const struct dma_window_ref ref = { .prop = "dma_window.untrusted" };
 	phys_addr_t size = dma_window_untrusted(dev);
 	struct iommu_group *group;
+	bool exposed;
 	struct dma_window *win;
 	int ret;
 
@@ -716,7 +720,8 @@ static int attach_untrusted(struct device *dev)
 	static_branch_enable(&dma_window_key);
 
 	mutex_lock(&dma_window_mutex);
-	win = group_window_get(dev, &ref, group, size);
+	exposed = dma_window_iommu_exposed(dev);
+	win = exposed ? ERR_PTR(-EIO) : group_window_get(dev, &ref, group, size);
 	ret = PTR_ERR_OR_ZERO(win);
 	if (!ret) {
 		/* The client that is replaced may be the last one it had. */
@@ -739,11 +744,8 @@ static int attach_untrusted(struct device *dev)
 		trace_dma_window_attach(dev, win->name, win->base, win->size);
 		return 0;
 	}
-	if (dma_window_client_of(dev) || ret == -EIO) {
-		/*
-		 * What it has mapped, dma-iommu could not undo. Or the domain leads
-		 * to memory of others: see dma_window_iommu_get().
-		 */
+	if (dma_window_client_of(dev) || exposed) {
+		/* What it has mapped, dma-iommu could not undo. */
 		deny(dev);
 		trace_dma_window_refuse(dev, ret);
 		return ret;
@@ -889,14 +891,14 @@ int dma_window_of_attach(struct device *dev, struct device_node *np,
 void __dma_window_release(struct device *dev)
 {
 	struct dma_window_client *client;
-	unsigned int left;
+	unsigned int left, kept;
 
 	client = dma_window_client_of(dev);
 	if (!client)
 		return;
 
 	left = dma_window_iommu_reclaim(client);
-	left += dma_window_bounce_reclaim(client);
+	left += dma_window_bounce_reclaim(client, true, &kept);
 	if (left)
 		dev_err(dev, "gone with %u mappings left in %s: freed\n",
 			left, client->win->name);

@@ -116,19 +116,27 @@ unmap:
 static void window_sync_for_cpu(struct device *dev, dma_addr_t addr,
 				size_t size, enum dma_data_direction dir)
 {
-	struct dma_window_client *client = dma_window_client_of(dev);
+	struct dma_window_client *client;
 
+	/* A late sync, of a driver that is gone, may meet the client's end. */
+	rcu_read_lock();
+	client = dma_window_client_find(dev);
 	if (client)
 		dma_window_bounce_sync(client, addr, size, dir, true);
+	rcu_read_unlock();
 }
 
 static void window_sync_for_device(struct device *dev, dma_addr_t addr,
 				   size_t size, enum dma_data_direction dir)
 {
-	struct dma_window_client *client = dma_window_client_of(dev);
+	struct dma_window_client *client;
 
+	/* A late sync, of a driver that is gone, may meet the client's end. */
+	rcu_read_lock();
+	client = dma_window_client_find(dev);
 	if (client)
 		dma_window_bounce_sync(client, addr, size, dir, false);
+	rcu_read_unlock();
 }
 
 static void window_sync_sg_for_cpu(struct device *dev, struct scatterlist *sgl,
@@ -170,10 +178,13 @@ static void *window_alloc(struct device *dev, size_t size, dma_addr_t *addr,
 static void window_free(struct device *dev, size_t size, void *vaddr,
 			dma_addr_t addr, unsigned long attrs)
 {
-	struct dma_window_client *client = dma_window_client_of(dev);
+	struct dma_window_client *client;
 
+	rcu_read_lock();
+	client = dma_window_client_find(dev);
 	if (client)
 		dma_window_coherent_free(client, size, addr);
+	rcu_read_unlock();
 }
 
 static struct page *window_alloc_pages(struct device *dev, size_t size,
@@ -192,13 +203,24 @@ static void window_free_pages(struct device *dev, size_t size,
 	window_free(dev, size, page_address(page), addr, 0);
 }
 
+static bool is_coherent(struct device *dev, size_t size, void *vaddr,
+			dma_addr_t addr)
+{
+	struct dma_window_client *client;
+	bool valid;
+
+	rcu_read_lock();
+	client = dma_window_client_find(dev);
+	valid = client && dma_window_coherent_valid(client, size, vaddr, addr);
+	rcu_read_unlock();
+	return valid;
+}
+
 static int window_mmap(struct device *dev, struct vm_area_struct *vma,
 		       void *vaddr, dma_addr_t addr, size_t size,
 		       unsigned long attrs)
 {
-	struct dma_window_client *client = dma_window_client_of(dev);
-
-	if (!client || !dma_window_coherent_valid(client, size, vaddr, addr))
+	if (!is_coherent(dev, size, vaddr, addr))
 		return -ENXIO;
 
 	return dma_common_mmap(dev, vma, vaddr, addr, size, attrs);
@@ -208,9 +230,7 @@ static int window_get_sgtable(struct device *dev, struct sg_table *sgt,
 			      void *vaddr, dma_addr_t addr, size_t size,
 			      unsigned long attrs)
 {
-	struct dma_window_client *client = dma_window_client_of(dev);
-
-	if (!client || !dma_window_coherent_valid(client, size, vaddr, addr))
+	if (!is_coherent(dev, size, vaddr, addr))
 		return -ENXIO;
 
 	return dma_common_get_sgtable(dev, sgt, vaddr, addr, size, attrs);

@@ -590,7 +590,8 @@ bool dma_window_coherent_free(struct dma_window_client *client, size_t size,
 			      dma_addr_t addr);
 bool dma_window_coherent_valid(struct dma_window_client *client, size_t size,
 			       const void *vaddr, dma_addr_t addr);
-unsigned int dma_window_bounce_reclaim(struct dma_window_client *client);
+unsigned int dma_window_bounce_reclaim(struct dma_window_client *client, bool gone,
+				       unsigned int *kept);
 size_t dma_window_max_request(const struct dma_window *win);
 
 #ifdef CONFIG_DMA_WINDOW_IOMMU
@@ -623,6 +624,7 @@ struct dma_window_iommu *
 dma_window_iommu_get(struct device *dev, const struct dma_window_ref *ref,
 		     struct dma_window *win, dma_addr_t *base);
 void dma_window_iommu_put(struct dma_window_iommu *io);
+bool dma_window_iommu_exposed(struct device *dev);
 u32 dma_window_iommu_copybreak(const struct dma_window_iommu *io);
 bool dma_window_iommu_is(struct device *dev, const struct dma_window_iommu *io);
 unsigned int dma_window_iommu_reclaim(struct dma_window_client *client);
@@ -650,6 +652,11 @@ static inline void dma_window_iommu_sync(struct dma_window_client *client,
 					 bool for_cpu)
 {
 	dma_window_invalid(client, DMA_WINDOW_BUG_SYNC, addr);
+}
+
+static inline bool dma_window_iommu_exposed(struct device *dev)
+{
+	return false;
 }
 
 static inline u32 dma_window_iommu_copybreak(const struct dma_window_iommu *io)

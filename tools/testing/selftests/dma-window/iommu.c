@@ -737,6 +737,52 @@ static bool list(struct behind *b, struct mem *buf, struct edu_seg *segs, u32 n,
 	return true;
 }
 
+/* As drivers do that round up: the tail is copied, whatever granule the sync ends in. */
+TEST_F_TIMEOUT(good_citizen, syncs_past_the_end, LIMIT)
+{
+	/* Ends 0x700 into the seventeenth granule; in the middle of a granule; at one. */
+	const struct { u64 at, size, from, sync; } cases[] = {
+		{ G / 2, 16 * G - 256, 0, 16 * G + G }, { G / 2, 16 * G - 256, 8 * G, 9 * G },
+		{ 100, 4 * G, 50, 20 * G },
+		{ 0, 8 * G + 100, 0, 8 * G + 512 }, { 0, 8 * G + 100, 4 * G, 4 * G + 101 },
+		{ 100, 8 * G, 7 * G, 2 * G },
+	};
+	u64 i, head, tail, before[COUNTERS], after[COUNTERS];
+	struct mem buf, other;
+	struct map p, beside;
+
+	ASSERT_EQ(0, mem_new(E, &buf, EDU_BUFFER, 32 * G, 0, 0));
+	ASSERT_EQ(0, mem_new(E, &other, EDU_BUFFER, 32 * G, 0, 0));
+	ASSERT_EQ(0, copybreak(0));
+	for (i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		u64 at = cases[i].at, size = cases[i].size, from = cases[i].from;
+
+		ASSERT_EQ(0, map(E, &beside, &other, 8, 20 * G, EDU_BIDIRECTIONAL, 0));
+		ASSERT_EQ(0, map(E, &p, &buf, at, size, EDU_BIDIRECTIONAL, 0));
+		head = at ? G - at : 0;
+		tail = (at + size) % G;
+		fill(look, size, 4);
+		ASSERT_EQ(0, poke(E, p.addr, look, size));
+		fill(buf.mem, buf.size, 5);
+		fill(other.mem, other.size, 6);
+		device_counters(before);
+		raw(E, EDU_RAW_SYNC_FOR_CPU, p.addr + from, cases[i].sync, 0);
+		device_counters(after);
+		EXPECT_EQ((from < head ? head - from : 0) + tail,
+			  after[BYTES_OUT] - before[BYTES_OUT]);
+		EXPECT_EQ(0, memcmp(buf.mem + at + size - tail, look + size - tail, tail));
+		EXPECT_TRUE(has(buf.mem, at + size, buf.size - at - size, 5));
+		EXPECT_TRUE(has(other.mem, 0, other.size, 6));
+		raw(E, EDU_RAW_SYNC_FOR_DEVICE, p.addr + from, cases[i].sync, 0);
+		self->s.invalid += 2;
+		EXPECT_EQ(self->s.invalid, counter("fail_invalid"));
+		EXPECT_EQ(0, unmap(E, &p, EDU_SKIP_CPU_SYNC));
+		EXPECT_EQ(0, unmap(E, &beside, EDU_SKIP_CPU_SYNC));
+	}
+	EXPECT_EQ(0, mem_free(E, &other));
+	EXPECT_EQ(0, mem_free(E, &buf));
+}
+
 /* Lists of every mixture: whole granules or not, small or not, in any order. */
 TEST_F_TIMEOUT(good_citizen, lists, LIMIT)
 {
@@ -995,6 +1041,7 @@ TEST_F_TIMEOUT(nothing_trusted, unknown_addresses, LIMIT)
 		/* Syncs beyond the end, and of nothing: nothing new is copied. */
 		raw(E, EDU_RAW_SYNC_FOR_CPU, large.addr, 64 * KIB + 1, 0);
 		raw(E, EDU_RAW_SYNC_FOR_CPU, large.addr + 60 * KIB, 8 * KIB, 0);
+		calls += 2;
 		raw(E, EDU_RAW_SYNC_FOR_DEVICE, large.addr + 4096, ~0ull - 100, 0);
 		raw(E, EDU_RAW_SYNC_FOR_CPU, gone.addr, 4096, 0);
 		raw(E, EDU_RAW_SYNC_FOR_DEVICE, (1ull << SPACE_BITS) - G, 4096, 0);
@@ -1170,7 +1217,7 @@ TEST_F_TIMEOUT(confinement, forgotten_by_the_driver, LIMIT)
 {
 	const char *edu = setting("EDU");
 	struct map whole, ends, small;
-	struct mem buf, m;
+	struct mem buf;
 	int round, lines;
 	struct walk is;
 	u64 live;
@@ -1178,11 +1225,10 @@ TEST_F_TIMEOUT(confinement, forgotten_by_the_driver, LIMIT)
 	if (dma_debug())
 		SKIP(return, DMA_DEBUG);
 	ASSERT_EQ(0, copybreak(4096));
-	lines = left_lines(edu, 4);
+	lines = left_lines(edu, 3);
 	live = counter("maps") - counter("unmaps");
 	for (round = 0; round < 3; round++) {
 		ASSERT_EQ(0, mem_new(E, &buf, EDU_BUFFER, MIB, 0, 0));
-		ASSERT_EQ(0, mem_new(E, &m, EDU_COHERENT, 8 * KIB, 0, 0));
 		fill(buf.mem, buf.size, 1);
 		ASSERT_EQ(0, map(E, &whole, &buf, 0, 64 * KIB, EDU_BIDIRECTIONAL, 0));
 		ASSERT_EQ(0, map(E, &ends, &buf, 128 * KIB + 100, 400 * KIB,
@@ -1190,8 +1236,6 @@ TEST_F_TIMEOUT(confinement, forgotten_by_the_driver, LIMIT)
 		ASSERT_EQ(0, map(E, &small, &buf, 900 * KIB, 100, EDU_FROM_DEVICE, 0));
 		ASSERT_EQ(0, see(E, whole.addr, look, 2048));
 		ASSERT_TRUE(has(look, 0, 2048, 1));
-		munmap(m.mem, m.size);
-		ASSERT_EQ(0, leak(E, m.id));
 		ASSERT_EQ(0, leak(E, whole.id));
 		ASSERT_EQ(0, leak(E, ends.id));
 		ASSERT_EQ(0, leak(E, small.id));
@@ -1199,7 +1243,6 @@ TEST_F_TIMEOUT(confinement, forgotten_by_the_driver, LIMIT)
 		EXPECT_TRUE(unreachable(B, whole.addr, 64 * KIB));
 		EXPECT_TRUE(unreachable(B, ends.addr, 400 * KIB));
 		EXPECT_EQ(live, counter("maps") - counter("unmaps"));
-		EXPECT_EQ(counter("allocs") - counter("frees"), 1);
 		ASSERT_EQ(0, bind_again(edu));
 		is = space(B);
 		EXPECT_TRUE(walks_equal(&self->s.before, &is));
@@ -1212,7 +1255,7 @@ TEST_F_TIMEOUT(confinement, forgotten_by_the_driver, LIMIT)
 		EXPECT_TRUE(has(buf.mem, 0, buf.size, 1));
 		EXPECT_EQ(0, mem_free(E, &buf));
 	}
-	EXPECT_EQ(lines + round, left_lines(edu, 4));
+	EXPECT_EQ(lines + round, left_lines(edu, 3));
 	EXPECT_EQ(self->s.used, counter("io_tlb_used"));
 	/* What is in the way of other tests is used again when there is no room. */
 	settle(B);

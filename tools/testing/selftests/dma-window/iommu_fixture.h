@@ -65,7 +65,7 @@ static inline void finish(struct __test_metadata *_metadata, struct state *s)
 	close(s->log);
 }
 
-static u8 look[13 * MIB], want[13 * MIB];
+static u8 look[13 * MIB], want[13 * MIB] __attribute__((unused));
 
 static inline int copybreak(u64 value)
 {

@@ -57,8 +57,38 @@ static bool unmap_fails(struct edu *e, struct map *p)
 	return failed_call() && done;
 }
 
+/* Was the neighbour cut off, once more than @before? It reads nothing of @data. */
+static bool is_cut_off(struct behind *b, int before, u64 addr, const u8 *data)
+{
+	struct edu_map again = { .size = 64, .dir = EDU_TO_DEVICE };
+	struct mem buf;
+	int ret;
+
+	if (log_lines(setting("NEIGHBOUR"), "is cut off") != before + 1)
+		return wrong("not cut off");
+	memset(look, 0, 1024);
+	access_bus(&b->e, EDU_DMA, addr, look, 1024, false);
+	if (!memcmp(look, data, 1024))
+		return wrong("the device still reads");
+	if (mem_new(&b->e, &buf, EDU_BUFFER, 4096, 0, 0))
+		return wrong("no memory");
+	again.buffer = buf.id;
+	ret = ioctl(b->e.fd, EDU_MAP, &again);
+	mem_free(&b->e, &buf);
+	return ret || wrong("the device is given an address");
+}
+
+/* A neighbour that maps all it can in place. */
+static void fresh(struct __test_metadata *_metadata, struct behind *b)
+{
+	ASSERT_EQ(0, edu_select(&b->e, setting("NEIGHBOUR")));
+	ASSERT_EQ(0, write_number(neighbour_file("dma_window/copybreak"), 0));
+}
+
+/* The device is cut off, and nobody is given the memory or the address. */
 TEST_F_TIMEOUT(confinement, memory_is_held_back, LIMIT)
 {
+	int cut = log_lines(setting("NEIGHBOUR"), "is cut off");
 	u64 leaked = counter("leaked"), phys, addr;
 	struct edu_seg segs[2] = {};
 	struct edu_map_sg sg = {
@@ -69,8 +99,7 @@ TEST_F_TIMEOUT(confinement, memory_is_held_back, LIMIT)
 
 	if (access(FAIL "inject", F_OK))
 		SKIP(return, "no CONFIG_FAIL_FUNCTION");
-	ASSERT_EQ(0, edu_select(E, setting("NEIGHBOUR")));
-	ASSERT_EQ(0, write_number(neighbour_file("dma_window/copybreak"), 0));
+	fresh(_metadata, B);
 
 	/* The control: a page that is free is soon somebody else's. */
 	ASSERT_EQ(0, mem_new(E, &buf, EDU_BUFFER, 4096, 0, 0));
@@ -83,53 +112,50 @@ TEST_F_TIMEOUT(confinement, memory_is_held_back, LIMIT)
 	EXPECT_EQ(leaked, counter("leaked"));
 
 	ASSERT_EQ(0, mem_new(E, &buf, EDU_BUFFER, 4096, 0, 0));
+	fill(buf.mem, 4096, 1);
 	phys = buf.addr;
 	ASSERT_EQ(0, map(E, &p, &buf, 0, 4096, EDU_BIDIRECTIONAL, 0));
 	addr = p.addr;
 	EXPECT_TRUE(unmap_fails(E, &p));
 	EXPECT_EQ(leaked + 4096, counter("leaked"));
+	EXPECT_TRUE(is_cut_off(B, cut, addr, buf.mem));
 	ASSERT_EQ(0, mem_free(E, &buf));
 	EXPECT_EQ(phys, reach(B, addr));
 	EXPECT_FALSE(allocated_again(B, phys));
 
-	/* Nobody gets the address, either; and the device works as before. */
-	ASSERT_EQ(0, mem_new(E, &buf, EDU_BUFFER, 4096, 0, 0));
-	ASSERT_EQ(0, map(E, &p, &buf, 0, 4096, EDU_TO_DEVICE, 0));
-	EXPECT_NE(addr, p.addr);
-	EXPECT_EQ(buf.addr, reach(B, p.addr));
-	EXPECT_EQ(0, unmap(E, &p, 0));
-
 	/* A list of two pages. */
+	EXPECT_TRUE(replace_neighbour());
+	fresh(_metadata, B);
+	ASSERT_EQ(0, mem_new(E, &buf, EDU_BUFFER, 4096, 0, 0));
 	ASSERT_EQ(0, mem_new(E, &other, EDU_BUFFER, 4096, 0, 0));
 	segs[0] = (struct edu_seg){ .buffer = buf.id, .size = 4096 };
 	segs[1] = (struct edu_seg){ .buffer = other.id, .size = 4096 };
+	fill(buf.mem, 4096, 1);
 	phys = other.addr;
 	ASSERT_EQ(0, ioctl(E->fd, EDU_MAP_SG, &sg));
 	p.id = sg.id;
 	EXPECT_TRUE(unmap_fails(E, &p));
 	EXPECT_EQ(leaked + 3 * 4096, counter("leaked"));
+	EXPECT_TRUE(is_cut_off(B, cut + 1, segs[0].addr, buf.mem));
 	ASSERT_EQ(0, mem_free(E, &buf));
 	ASSERT_EQ(0, mem_free(E, &other));
 	EXPECT_FALSE(allocated_again(B, phys));
-	EXPECT_EQ(0, log_lines(setting("NEIGHBOUR"), "cut off"));
 
 	EXPECT_TRUE(replace_neighbour());
 	ASSERT_EQ(0, edu_select(E, setting("EDU")));
 }
 
-/* Memory that cannot be held back: the device reaches none at all any more. */
-TEST_F_TIMEOUT(confinement, device_is_cut_off, LIMIT)
+/* Nor are chunks of the window used again, nor is the device given a driver. */
+TEST_F_TIMEOUT(confinement, device_stays_cut_off, LIMIT)
 {
+	int cut = log_lines(setting("NEIGHBOUR"), "is cut off");
 	u64 leaked = counter("leaked"), used = counter("io_tlb_used");
-	struct edu_map again;
 	struct mem buf;
 	struct map p;
 
 	if (access(FAIL "inject", F_OK))
 		SKIP(return, "no CONFIG_FAIL_FUNCTION");
-	ASSERT_EQ(0, edu_select(E, setting("NEIGHBOUR")));
-	ASSERT_EQ(0, write_number(neighbour_file("dma_window/copybreak"), 0));
-	/* Not compound: its tail pages have no references. With chunks of the window. */
+	fresh(_metadata, B);
 	ASSERT_EQ(0, mem_new(E, &buf, EDU_BUFFER, 64 * KIB, 0, 0));
 	fill(buf.mem, buf.size, 1);
 	ASSERT_EQ(0, map(E, &p, &buf, 100, 32 * KIB, EDU_BIDIRECTIONAL, 0));
@@ -137,19 +163,10 @@ TEST_F_TIMEOUT(confinement, device_is_cut_off, LIMIT)
 	ASSERT_EQ(0, memcmp(look, buf.mem + 100 + 8 * KIB, 1024));
 	EXPECT_TRUE(unmap_fails(E, &p));
 	EXPECT_EQ(leaked + 36 * KIB, counter("leaked"));
-	EXPECT_EQ(1, log_lines(setting("NEIGHBOUR"), "that others will use: cut off"));
-	/* The two chunks are lost to the window. */
 	EXPECT_EQ(used + 4, counter("io_tlb_used"));
 	self->s.used += 4;
+	EXPECT_TRUE(is_cut_off(B, cut, p.addr + 8 * KIB, buf.mem + 100 + 8 * KIB));
 
-	/* It reads nothing, and can be given nothing. */
-	memset(look, 0, 1024);
-	access_bus(E, EDU_DMA, p.addr + 8 * KIB, look, 1024, false);
-	EXPECT_NE(0, memcmp(look, buf.mem + 100 + 8 * KIB, 1024));
-	again = (struct edu_map){ .buffer = buf.id, .size = 64, .dir = EDU_TO_DEVICE };
-	EXPECT_EQ(-1, ioctl(E->fd, EDU_MAP, &again));
-
-	/* Nor can another driver. */
 	ASSERT_EQ(0, write_text(DRIVER "unbind", setting("NEIGHBOUR")));
 	EXPECT_NE(0, write_text(DRIVER "bind", setting("NEIGHBOUR")));
 	EXPECT_NE(0, log_lines(setting("NEIGHBOUR"),
@@ -164,6 +181,52 @@ TEST_F_TIMEOUT(confinement, device_is_cut_off, LIMIT)
 	EXPECT_EQ(0, unmap(E, &p, 0));
 	EXPECT_EQ(0, mem_free(E, &buf));
 	ASSERT_EQ(0, edu_select(E, setting("EDU")));
+}
+
+/* An unmap, and what undoes a map, needs memory for its requests; none may be needed. */
+TEST_F_TIMEOUT(confinement, unmap_without_memory, LIMIT)
+{
+	u64 leaked = counter("leaked");
+	struct edu_seg segs[2] = {};
+	struct edu_map_sg sg = {
+		.segs = (uintptr_t)segs, .nents = 2, .dir = EDU_BIDIRECTIONAL,
+		.attrs = EDU_NO_WARN,
+	};
+	struct mem buf;
+	struct map p;
+	char text[16];
+	int fd, nth;
+
+	fd = open("/proc/thread-self/fail-nth", O_RDWR | O_CLOEXEC);
+	if (fd < 0)
+		SKIP(return, "no CONFIG_FAULT_INJECTION");
+	write_text("/sys/kernel/debug/failslab/verbose", "0");
+	ASSERT_EQ(0, mem_new(E, &buf, EDU_BUFFER, 256 * KIB, 0, 0));
+	ASSERT_EQ(0, copybreak(0));
+	for (nth = 1; nth < 4; nth++) {
+		ASSERT_EQ(0, map(E, &p, &buf, 100, 64 * KIB, EDU_BIDIRECTIONAL, 0));
+		snprintf(text, sizeof(text), "%d", nth);
+		ASSERT_LT(0, pwrite(fd, text, strlen(text), 0));
+		EXPECT_EQ(0, unmap(E, &p, 0));
+		ASSERT_EQ(1, pwrite(fd, "0", 1, 0));
+		EXPECT_TRUE(unreachable(B, p.addr, 64 * KIB));
+	}
+	/* Each allocation of a list that goes in place in two pieces, or not at all. */
+	for (nth = 1; nth < 12; nth++) {
+		segs[0] = (struct edu_seg){ .buffer = buf.id, .size = 8 * KIB };
+		segs[1] = (struct edu_seg){ .buffer = buf.id, .size = 8 * KIB, .offset = 64 * KIB };
+		snprintf(text, sizeof(text), "%d", nth);
+		ASSERT_LT(0, pwrite(fd, text, strlen(text), 0));
+		if (!ioctl(E->fd, EDU_MAP_SG, &sg)) {
+			ASSERT_EQ(1, pwrite(fd, "0", 1, 0));
+			EXPECT_EQ(0, edu_end(E, sg.id, 0));
+		}
+		ASSERT_EQ(1, pwrite(fd, "0", 1, 0));
+	}
+	close(fd);
+	EXPECT_EQ(leaked, counter("leaked"));
+	EXPECT_EQ(0, log_lines(setting("EDU"), "is cut off"));
+	EXPECT_EQ(0, mem_free(E, &buf));
 }
 
 /* A guest whose memory is private: all is copied, whatever the size. */

@@ -297,10 +297,11 @@ TEST_F_TIMEOUT(no_stale_data, lists, LIMIT)
 			ASSERT_EQ(0, ioctl(E->fd, EDU_MAP_SG, &sg[i]));
 			ASSERT_EQ(0, memcmp(buf.mem, bytes[0], SPAN));
 		}
-		for (i = 0; i < 2; i++)
+		for (i = 0; i < 2; i++) {
 			ASSERT_TRUE(list_check(B, segs[i], 4, sg[i].dir)) {
 				TH_LOG("list %u, direction %u", i, sg[i].dir);
 			}
+		}
 		for (i = 0; i < 2; i++)
 			ASSERT_EQ(0, edu_end(E, sg[i].id, EDU_SKIP_CPU_SYNC));
 		EXPECT_EQ(0, memcmp(buf.mem, bytes[0], SPAN));
