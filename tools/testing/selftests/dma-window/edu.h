@@ -25,7 +25,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "../../../../drivers/dma-window/edu_uapi.h"
+#include "modules/edu_uapi.h"
 
 /* Seconds for one test, as a last resort: whoever runs it sees what hangs. */
 #define LIMIT		3600
