@@ -159,51 +159,65 @@ hooks_render() {
 	done
 }
 
-# tree_path REPO_PATH: where an overlay file is in the kernel tree.
-tree_path() {
-	case $1 in
-	Kconfig) printf 'kernel/dma/window/Kconfig\n' ;;
-	*) printf '%s\n' "$1" ;;
-	esac
-}
-
-# overlay_manifest: "TREE_PATH REPO_PATH PATCH" per line, checked.
-overlay_manifest() {
-	local path patch rest n=0 tree seen=' '
+# overlay_rules: "PREFIX PATCH" of every rule in the manifest, checked.
+overlay_rules() {
+	local prefix patch rest n=0
 
 	[ -e "$MANIFEST" ] || return 0
-	while read -r path patch rest; do
+	while read -r prefix patch rest; do
 		n=$((n + 1))
-		case $path in '' | '#'*) continue ;; esac
+		case $prefix in '' | '#'*) continue ;; esac
 		if [ -z "$patch" ] || [ -n "$rest" ]; then
-			die "patches/overlay:$n: expected \"<path> <NNNN-name>\""
+			die "patches/overlay:$n: expected \"<prefix> <NNNN-name>\""
 		fi
-		# The top-level Kconfig may be named by either of its paths.
-		if [ "$path" = kernel/dma/window/Kconfig ] && [ ! -e "$TOP/$path" ]; then
-			path=Kconfig
-		fi
-		[ -f "$TOP/$path" ] ||
-			die "patches/overlay:$n: $path does not exist (dangling entry)"
 		[ -e "$K_PATCHES/$patch.patch" ] ||
 			die "patches/overlay:$n: ${K_PATCHES#"$TOP"/}/$patch.patch does not exist"
-		tree=$(tree_path "$path")
-		case $seen in
-		*" $tree "*) die "patches/overlay:$n: $path is listed twice" ;;
-		esac
-		seen+="$tree "
-		printf '%s %s %s\n' "$tree" "$path" "$patch"
+		printf '%s %s\n' "$prefix" "$patch"
 	done <"$MANIFEST"
 }
 
-# overlay_worktree: "TREE_PATH REPO_PATH" of every overlay file that is here,
-# listed or not; what git ignores (things built in place) is not one.
+# overlay_manifest: "PATH PATCH" per overlay file that a rule of the manifest
+# assigns to a patch, checked.
+overlay_manifest() {
+	local rules files f i hit patch prefixes=() patches=() used=()
+
+	rules=$(overlay_rules) || exit 1
+	files=$(overlay_worktree) || exit 1
+	while read -r f patch; do
+		[ -n "$f" ] || continue
+		prefixes+=("$f")
+		patches+=("$patch")
+	done <<<"$rules"
+	while read -r f; do
+		hit=
+		for i in "${!prefixes[@]}"; do
+			[[ $f == "${prefixes[i]}"* ]] || continue
+			[ -z "$hit" ] ||
+				die "patches/overlay: $f matches two rules," \
+					"${prefixes[hit]} and ${prefixes[i]}"
+			hit=$i used[i]=y
+		done
+		[ -z "$hit" ] || printf '%s %s\n' "$f" "${patches[hit]}"
+	done <<<"$files"
+	for i in "${!prefixes[@]}"; do
+		[ -n "${used[i]:-}" ] ||
+			die "patches/overlay: no file begins with ${prefixes[i]} (dangling rule)"
+	done
+}
+
+# overlay_worktree: every overlay file that is here, by its path in the kernel
+# tree and in this repository alike, whether or not a rule matches it; what git
+# ignores (things built in place) is not one.
 overlay_worktree() {
 	local f
 
-	git -C "$TOP" ls-files -co --exclude-standard -- Kconfig "${OVERLAY_DIRS[@]}" |
-		sort -u | while read -r f; do
+	if git -C "$TOP" rev-parse --git-dir >/dev/null 2>&1; then
+		git -C "$TOP" ls-files -co --exclude-standard -- "${OVERLAY_DIRS[@]}"
+	else
+		(cd "$TOP" && find "${OVERLAY_DIRS[@]}" -type f)
+	fi | sort -u | while read -r f; do
 		[ -f "$TOP/$f" ] || continue
 		case $f in *[[:space:]]*) die "overlay file with white space in its name: $f" ;; esac
-		printf '%s %s\n' "$(tree_path "$f")" "$f"
+		printf '%s\n' "$f"
 	done
 }
