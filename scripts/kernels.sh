@@ -13,8 +13,7 @@ MANIFEST=$TOP/patches/overlay
 
 # Folders whose files belong to the kernel tree. tools/ is listed by folder
 # because tools/vhost and tools/testing/qemu stay on the host.
-OVERLAY_DIRS=(kernel include drivers Documentation
-	tools/testing/selftests/dma-window)
+OVERLAY_DIRS=(kernel include Documentation tools/testing/selftests/dma-window)
 
 # need_git_patch: what all users of this file run.
 need_git_patch() {

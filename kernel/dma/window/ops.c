@@ -17,7 +17,7 @@
 
 #include "window.h"
 
-/* Does not include what it needs. */
+/* linux/iommu-dma.h relies on the includes above. */
 #include <linux/iommu-dma.h>
 
 /**

@@ -16,7 +16,7 @@
  * memory is ever used as a pointer, a length or an index (I4).
  *
  * Lock order:
- *   iommu group's mutex	see drivers/iommu/dma-window.c
+ *   iommu group's mutex	see iommu_attach.c
  *   cpu_hotplug_lock	when a CPU goes offline: cpu_dead(); so nothing under
  *			dma_window_mutex may take it
  *     dma_window_mutex	windows, clients (sleeps; never held while mapping)

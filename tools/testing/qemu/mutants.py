@@ -352,8 +352,7 @@ def command_check(tree, *names):
 
 
 # Where functions of the product are; tests are not among it.
-PRODUCT = ("kernel/dma/window", "drivers/iommu/dma-window.c", "include/linux/dma-window.h",
-           "tools/vhost")
+PRODUCT = ("kernel/dma/window", "include/linux/dma-window.h", "tools/vhost")
 NOT_PRODUCT = re.compile(r"_test\.c$|/(test|fuzz)-[^/]*$")
 
 

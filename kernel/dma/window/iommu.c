@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Restricted DMA windows: devices behind an IOMMU.
+ * Restricted DMA windows: mappings of devices behind an IOMMU.
  *
  * The window of such a device is mapped once, for reading and writing, into
  * the domain of its IOMMU group. Small buffers, and buffers that cover no whole
@@ -27,38 +27,21 @@
  * before an unmap returns, whatever the domain's type, because the flush queue
  * belongs to dma-iommu's own unmap, which these devices never go through.
  *
- * Lock order, in addition to window.h:
- *   iommu group's mutex	held by the callers of dma_window_domain_gone() and
- *				dma_window_iommu_setup(), taken by the check of the
- *				group's members
- *     dma_window_mutex		so nothing under it may take a group's mutex
+ * Lock order, in addition to window.h and iommu_attach.c:
  *   bucket->lock, io->lock	innermost, one at a time
  */
 
-#define pr_fmt(fmt) "dma-window: " fmt
-
-#include <linux/amba/bus.h>
-#include <linux/arm-smccc.h>
-#include <linux/cc_platform.h>
 #include <linux/dma-window.h>
 #include <linux/error-injection.h>
 #include <linux/iommu.h>
 #include <linux/kmemleak.h>
 #include <linux/mm.h>
 #include <linux/pci.h>
-#include <linux/platform_device.h>
 #include <linux/scatterlist.h>
 #include <linux/slab.h>
 #include <trace/events/dma_window.h>
 
-#ifdef CONFIG_ARM64
-#include <asm/hypervisor.h>
-#endif
-
-#include "../../kernel/dma/window/window.h"
-#include "dma-iommu.h"
-
-#define BUCKET_BITS	8
+#include "iommu.h"
 
 /* Of a domain: each costs a record, and a walk over all for a stray unmap. */
 #define MAX_RETIRED	1024
@@ -91,50 +74,6 @@ struct large {
 	u8				dir;
 };
 
-struct bucket {
-	spinlock_t		lock;	/* irq-safe */
-	struct hlist_head	first;
-	struct hlist_head	last;
-};
-
-/**
- * struct dma_window_iommu - a window in an IOMMU domain
- * @list: in domains
- * @domain: the domain, or NULL once it is gone; read under RCU
- * @win: the window
- * @users: clients
- * @iova: what was allocated for the window, bytes
- * @span: how much that is, bytes
- * @granule: smallest unit of the IOMMU, bytes
- * @shift: its logarithm
- * @exposed: a device of the domain reaches memory that others use
- * @rcu: frees it
- * @lock: protects @retired, @nretired
- * @retired: by &large.first, what drivers had forgotten; it is unmapped, but its
- *	IOVA is not used again as long as there is another one
- * @nretired: how many these are
- * @table: what is mapped in place
- */
-struct dma_window_iommu {
-	struct list_head	list;
-	struct iommu_domain	*domain;
-	struct dma_window	*win;
-	unsigned int		users;
-	dma_addr_t		iova;
-	size_t			span;
-	size_t			granule;
-	unsigned int		shift;
-	bool			exposed;
-	struct rcu_head		rcu;
-	spinlock_t		lock;	/* irq-safe */
-	struct hlist_head	retired;
-	unsigned int		nretired;
-	struct bucket		table[BIT(BUCKET_BITS)];
-};
-
-/* With dma_window_iommu.domain, under dma_window_mutex. */
-static LIST_HEAD(domains);
-
 static struct kmem_cache *large_cache __ro_after_init;
 
 static int __init large_cache_init(void)
@@ -144,9 +83,10 @@ static int __init large_cache_init(void)
 }
 core_initcall(large_cache_init);
 
-static struct bucket *bucket_of(struct dma_window_iommu *io, dma_addr_t addr)
+static struct dma_window_bucket *bucket_of(struct dma_window_iommu *io,
+					   dma_addr_t addr)
 {
-	return &io->table[hash_64(addr >> io->shift, BUCKET_BITS)];
+	return &io->table[hash_64(addr >> io->shift, DMA_WINDOW_BUCKET_BITS)];
 }
 
 static dma_addr_t last_granule(const struct dma_window_iommu *io,
@@ -172,14 +112,20 @@ static bool large_retire(struct dma_window_iommu *io, struct large *large)
 	return kept;
 }
 
-/*
- * Free what was retired of @client's, or of all clients' if NULL, and begins at
- * @addr, or anywhere if DMA_MAPPING_ERROR. Under the RCU read lock, or without
- * clients, so that the domain stays.
+/**
+ * dma_window_iommu_release_retired() - free retired mappings in place
+ * @io: the window in the domain
+ * @client: whose, or NULL for all clients'
+ * @addr: where they begin, or DMA_MAPPING_ERROR for anywhere
+ *
+ * Context: any, under the RCU read lock, or without clients and under
+ * dma_window_mutex, so that the domain stays.
+ *
+ * Return: true if there were any.
  */
-static bool large_release_retired(struct dma_window_iommu *io,
-				  struct dma_window_client *client,
-				  dma_addr_t addr)
+bool dma_window_iommu_release_retired(struct dma_window_iommu *io,
+				      struct dma_window_client *client,
+				      dma_addr_t addr)
 {
 	struct iommu_domain *domain = READ_ONCE(io->domain);
 	struct hlist_node *next;
@@ -237,7 +183,7 @@ dma_window_large_iova(struct dma_window_client *client,
 
 	iova = iommu_dma_alloc_iova(domain, span, mask, dev);
 	if (unlikely(!iova) &&
-	    large_release_retired(client->iommu, NULL, DMA_MAPPING_ERROR))
+	    dma_window_iommu_release_retired(client->iommu, NULL, DMA_MAPPING_ERROR))
 		iova = iommu_dma_alloc_iova(domain, span, mask, dev);
 	return iova;
 }
@@ -279,7 +225,7 @@ ALLOW_ERROR_INJECTION(dma_window_revoke_unmap, ERRNO);
 /* ---- Revoking: who decides whether memory goes back ---- */
 
 /**
- * iommu_revoke() - take a range of addresses away from the devices of a domain
+ * dma_window_iommu_revoke() - take a range of addresses away from the devices of a domain
  * @io: the window in the domain
  * @iova: the first granule's address, bytes
  * @span: whole granules, all of them mapped, bytes
@@ -294,7 +240,8 @@ ALLOW_ERROR_INJECTION(dma_window_revoke_unmap, ERRNO);
  *
  * Return: true if no device can reach anything there any more.
  */
-static bool iommu_revoke(struct dma_window_iommu *io, dma_addr_t iova, size_t span)
+bool dma_window_iommu_revoke(struct dma_window_iommu *io, dma_addr_t iova,
+			     size_t span)
 {
 	struct iommu_domain *domain = READ_ONCE(io->domain);
 
@@ -307,8 +254,16 @@ static bool iommu_revoke(struct dma_window_iommu *io, dma_addr_t iova, size_t sp
 	return false;
 }
 
-static void iommu_free_iova(struct dma_window_iommu *io, dma_addr_t iova,
-			    size_t span)
+/**
+ * dma_window_iommu_free_iova() - give addresses back to the domain
+ * @io: the window in the domain
+ * @iova: the first address, bytes
+ * @span: whole granules, none of them mapped any more, bytes
+ *
+ * Context: any, under the RCU read lock or dma_window_mutex.
+ */
+void dma_window_iommu_free_iova(struct dma_window_iommu *io, dma_addr_t iova,
+				size_t span)
 {
 	struct iommu_domain *domain = READ_ONCE(io->domain);
 
@@ -316,20 +271,29 @@ static void iommu_free_iova(struct dma_window_iommu *io, dma_addr_t iova,
 		iommu_dma_free_iova(domain->iova_cookie, iova, span, NULL);
 }
 
-/*
- * The same after iommu_map() or iommu_map_sg() failed, which undo what they did but
- * do not say whether they could. What an IOMMU's driver knows to be mapped still
- * is; see patch "iommu/virtio: an unmap does not fail for want of memory" for why
- * that can be believed of a virtio-iommu.
+/**
+ * dma_window_iommu_revoke_failed_map() - revoke what a failed map may have left
+ * @io: the window in the domain, which is not gone
+ * @iova: the first granule's address, bytes
+ * @span: whole granules, bytes
+ *
+ * For iommu_map() and iommu_map_sg(), which undo what they did but do not say
+ * whether they could. What an IOMMU's driver knows to be mapped still is; see
+ * patch "iommu/virtio: an unmap does not fail for want of memory" for why that can
+ * be believed of a virtio-iommu.
+ *
+ * Context: any, under the RCU read lock or dma_window_mutex.
+ *
+ * Return: as dma_window_iommu_revoke().
  */
-static bool iommu_revoke_failed_map(struct dma_window_iommu *io,
-				    dma_addr_t iova, size_t span)
+bool dma_window_iommu_revoke_failed_map(struct dma_window_iommu *io,
+					dma_addr_t iova, size_t span)
 {
 	size_t at;
 
 	for (at = 0; at < span; at += io->granule)
 		if (iommu_iova_to_phys(io->domain, iova + at) &&
-		    !iommu_revoke(io, iova + at, io->granule))
+		    !dma_window_iommu_revoke(io, iova + at, io->granule))
 			return false;
 	return true;
 }
@@ -393,7 +357,7 @@ static void hold_back(struct dma_window_client *client, struct scatterlist *sgl,
 
 static void large_publish(struct dma_window_iommu *io, struct large *large)
 {
-	struct bucket *bucket = bucket_of(io, large->iova);
+	struct dma_window_bucket *bucket = bucket_of(io, large->iova);
 	unsigned long flags;
 
 	spin_lock_irqsave(&bucket->lock, flags);
@@ -411,7 +375,7 @@ static void large_publish(struct dma_window_iommu *io, struct large *large)
 static void large_unpublish_tail(struct dma_window_iommu *io,
 				 struct large *large)
 {
-	struct bucket *bucket;
+	struct dma_window_bucket *bucket;
 	unsigned long flags;
 
 	if (!large->tail)
@@ -427,7 +391,7 @@ static struct large *large_claim(struct dma_window_client *client,
 				 dma_addr_t addr)
 {
 	struct dma_window_iommu *io = client->iommu;
-	struct bucket *bucket = bucket_of(io, addr);
+	struct dma_window_bucket *bucket = bucket_of(io, addr);
 	struct large *large;
 	unsigned long flags;
 
@@ -658,9 +622,9 @@ static dma_addr_t large_map(struct dma_window_client *client, phys_addr_t phys,
 	if (dma_window_large_map(client, domain, large->iova, sgl, n,
 				 large->span, dir, attrs)) {
 		fail_iommu(client, size, attrs, "the IOMMU does not map it");
-		revoked = iommu_revoke_failed_map(io, large->iova, large->span);
+		revoked = dma_window_iommu_revoke_failed_map(io, large->iova, large->span);
 		if (likely(revoked))
-			iommu_free_iova(io, large->iova, large->span);
+			dma_window_iommu_free_iova(io, large->iova, large->span);
 		else
 			hold_back(client, &sgl[!!head], 1, large->span);
 		goto free;
@@ -733,7 +697,7 @@ static void large_undo(struct dma_window_client *client, struct large *large,
 	size_t copied = 0;
 	bool revoked;
 
-	revoked = iommu_revoke(io, large->iova, large->span);
+	revoked = dma_window_iommu_revoke(io, large->iova, large->span);
 	/* What was forgotten may have another owner by now: nothing to hold. */
 	if (unlikely(!revoked && retire))
 		hold_back(client, NULL, 0, large->span);
@@ -759,7 +723,7 @@ static void large_undo(struct dma_window_client *client, struct large *large,
 	if (retire && revoked && READ_ONCE(io->domain) && large_retire(io, large))
 		return;
 	if (revoked)
-		iommu_free_iova(io, large->iova, large->span);
+		dma_window_iommu_free_iova(io, large->iova, large->span);
 	kmem_cache_free(large_cache, large);
 }
 
@@ -780,7 +744,7 @@ static void sync_granule(struct dma_window_client *client, dma_addr_t granule,
 			 enum dma_data_direction dir, bool for_cpu)
 {
 	struct dma_window_iommu *io = client->iommu;
-	struct bucket *bucket = bucket_of(io, granule);
+	struct dma_window_bucket *bucket = bucket_of(io, granule);
 	struct dma_window_mapping *chunk = NULL;
 	dma_addr_t begin, end;
 	struct large *large;
@@ -900,7 +864,7 @@ static size_t large_unmap(struct dma_window_client *client, dma_addr_t addr,
 		large = large_claim(client, addr);
 	if (!large) {
 		if (!client->iommu ||
-		    !large_release_retired(client->iommu, client, addr))
+		    !dma_window_iommu_release_retired(client->iommu, client, addr))
 			dma_window_invalid(client, DMA_WINDOW_BUG_UNMAP, addr);
 		return 0;
 	}
@@ -941,7 +905,7 @@ static dma_addr_t large_end(struct dma_window_client *client, dma_addr_t addr,
 			    dma_addr_t granule)
 {
 	struct dma_window_iommu *io = client->iommu;
-	struct bucket *bucket = bucket_of(io, granule);
+	struct dma_window_bucket *bucket = bucket_of(io, granule);
 	struct large *large;
 	unsigned long flags;
 	dma_addr_t end = 0;
@@ -1110,8 +1074,8 @@ static int run_map(struct list *list, struct scatterlist *sg, int n,
 				 list->dir, list->attrs)) {
 		fail_iommu(client, size, list->attrs,
 			   "the IOMMU does not map it");
-		if (likely(iommu_revoke_failed_map(io, large->iova, size)))
-			iommu_free_iova(io, large->iova, size);
+		if (likely(dma_window_iommu_revoke_failed_map(io, large->iova, size)))
+			dma_window_iommu_free_iova(io, large->iova, size);
 		else
 			hold_back(client, sg, n, size);
 		goto free;
@@ -1290,439 +1254,7 @@ void dma_window_iommu_unmap_sg(struct device *dev, struct scatterlist *sgl,
 	rcu_read_unlock();
 }
 
-/* ---- Attaching ---- */
-
-struct members {
-	struct device			*dev;
-	const struct device_node	*region;
-	const char			*other;
-};
-
-/* The node that of_dma_configure_id() is called with. */
-static struct device_node *dma_node(struct device *dev)
-{
-	struct device *bridge;
-
-	if (!dev_is_pci(dev))
-		return dev->of_node;
-	bridge = &pci_find_host_bridge(to_pci_dev(dev)->bus)->dev;
-	return bridge->parent ? bridge->parent->of_node : NULL;
-}
-
-/* Does another member of the group go by a different region? */
-static int member_differs(struct device *dev, void *data)
-{
-	struct members *members = data;
-	struct dma_window_ref ref = {};
-	enum dma_window_named named;
-	bool differs;
-
-	if (dev == members->dev)
-		return 0;
-	/* It does no DMA of its own, and if it names a region it is denied. */
-	if (dev_is_pci(dev) && pci_is_bridge(to_pci_dev(dev)))
-		return 0;
-
-	named = dma_window_ref_find(dev, dma_node(dev), &ref);
-	differs = (named == DMA_WINDOW_NAMED ? ref.region : NULL) !=
-		  members->region;
-	dma_window_ref_put(&ref);
-	if (differs)
-		members->other = dev_name(dev);
-	return differs;
-}
-
-/**
- * dma_window_iommu_differs() - who shares a device's domain, but not its region
- * @dev: the device
- * @region: the region it names, or NULL if it names none
- *
- * What one member of an IOMMU group has mapped, the others can reach.
- *
- * Context: may sleep. Takes the group's mutex.
- *
- * Return: the name of a member of @dev's group that names another region, or
- * none, or, if @region is NULL, that names one; NULL if there is no such member.
- */
-const char *dma_window_iommu_differs(struct device *dev,
-				     const struct device_node *region)
-{
-	struct members members = { .dev = dev, .region = region };
-	struct iommu_group *group = iommu_group_get(dev);
-
-	if (!group)
-		return NULL;
-	iommu_group_for_each_dev(group, &members, member_differs);
-	iommu_group_put(group);
-	return members.other;
-}
-
-/* VFIO and the like put the device into domains of their own. */
-static bool driver_manages_dma(struct device *dev)
-{
-	if (!dev->driver)
-		return false;
-	if (dev_is_pci(dev))
-		return to_pci_driver(dev->driver)->driver_managed_dma;
-	if (dev_is_platform(dev))
-		return to_platform_driver(dev->driver)->driver_managed_dma;
-#ifdef CONFIG_ARM_AMBA
-	if (dev->bus == &amba_bustype)
-		return container_of_const(dev->driver, struct amba_driver,
-					  drv)->driver_managed_dma;
-#endif
-	/* Other buses have such drivers as well. */
-	return true;
-}
-
-/* Addresses that a device has translated by itself pass the IOMMU. */
-static bool has_ats(struct device *dev)
-{
-#ifdef CONFIG_PCI_ATS
-	return dev_is_pci(dev) && to_pci_dev(dev)->ats_enabled;
-#else
-	return false;
-#endif
-}
-
-/**
- * dma_window_granule_unfit() - can a window be mapped in units of this IOMMU?
- * @pgsize_bitmap: its page sizes, bytes; at least one
- *
- * Context: any.
- *
- * Return: NULL, or why not.
- */
-const char *dma_window_granule_unfit(unsigned long pgsize_bitmap)
-{
-	unsigned long granule = 1UL << __ffs(pgsize_bitmap);
-
-	if (granule > PAGE_SIZE)
-		return "the granule of its IOMMU is larger than a page";
-	/* Chunks of the window stand in for granules: see dma_window_chunk_get(). */
-	if (granule < DMA_WINDOW_SLOT_SIZE)
-		return "the granule of its IOMMU is smaller than 2 KiB";
-	return NULL;
-}
-
-/*
- * Can the IOMMU let a device write what it cannot read? A virtio-iommu can, and
- * the VMM that emulates it enforces it. Stage 1 of an SMMU cannot, and of the
- * IOMMUs of other architectures nothing is known here.
- */
-static bool has_write_only(struct device *dev)
-{
-	struct device *iommu = dev->iommu->iommu_dev->dev;
-
-	return iommu && iommu->parent && iommu->parent->bus &&
-	       !strcmp(iommu->parent->bus->name, "virtio");
-}
-
-/*
- * Is memory of this guest private until it is shared explicitly? Then a device
- * cannot reach what an IOMMU maps of it. A protected guest of pKVM shows by the
- * hypercall that shares memory.
- */
-static noinline bool dma_window_memory_is_private(struct device *dev)
-{
-	if (force_dma_unencrypted(dev) ||
-	    cc_platform_has(CC_ATTR_GUEST_MEM_ENCRYPT))
-		return true;
-#ifdef ARM_SMCCC_KVM_FUNC_MEM_SHARE
-	return kvm_arm_hyp_service_available(ARM_SMCCC_KVM_FUNC_MEM_SHARE);
-#else
-	return false;
-#endif
-}
-ALLOW_ERROR_INJECTION(dma_window_memory_is_private, TRUE);
-
-/**
- * dma_window_iommu_probe() - note what decides between copy and map
- * @client: a device and its window, its @iommu set
- *
- * See dma_window_iommu_way().
- *
- * Context: any.
- */
-void dma_window_iommu_probe(struct dma_window_client *client)
-{
-	struct device *dev = client->dev;
-
-	client->granule = client->iommu->granule;
-	client->in_place = 0;
-	if (dma_window_memory_is_private(dev))
-		return;
-	client->in_place = BIT(DMA_BIDIRECTIONAL) | BIT(DMA_TO_DEVICE);
-	if (has_write_only(dev))
-		client->in_place |= BIT(DMA_FROM_DEVICE);
-}
-
-/**
- * dma_window_iommu_suits() - can a device be trusted to go by its IOMMU domain?
- * @dev: the device; its driver is not probed yet
- *
- * Context: may sleep.
- *
- * Return: NULL, or why not.
- */
-const char *dma_window_iommu_suits(struct device *dev)
-{
-	struct iommu_domain *domain = iommu_get_domain_for_dev(dev);
-	const char *why;
-
-	if (!(domain->type & __IOMMU_DOMAIN_DMA_API) || !domain->iova_cookie ||
-	    dev->iommu->attach_deferred)
-		return "its IOMMU domain is not one for the DMA API";
-	/* Did nothing, if it was done; else whoever did it only warned. */
-	if (iommu_dma_init_domain(domain, dev))
-		return "its IOMMU domain could not be set up";
-	why = dma_window_granule_unfit(domain->pgsize_bitmap);
-	if (why)
-		return why;
-	if (driver_manages_dma(dev))
-		return "its driver may manage DMA by itself";
-	if (has_ats(dev))
-		return "it translates addresses by itself (ATS)";
-	return NULL;
-}
-
-/**
- * dma_window_iommu_check() - can a device behind an IOMMU have a window?
- * @dev: the device; its driver is not probed yet
- * @ref: the property that names its region, for messages
- * @behind: filled with whether it is behind an IOMMU at all
- *
- * Context: may sleep. Takes the mutex of the device's IOMMU group.
- *
- * Return: 0; -EOPNOTSUPP for what dma_window_iommu_suits() says; -ENODEV if the
- * IOMMU is not there; -EBUSY if a member of its group has another region, or
- * none. The reason was logged.
- */
-int dma_window_iommu_check(struct device *dev, const struct dma_window_ref *ref,
-			   bool *behind)
-{
-	struct iommu_domain *domain = iommu_get_domain_for_dev(dev);
-	const char *other, *why;
-
-	*behind = domain;
-	if (!domain) {
-		/* An IOMMU may still take it over. */
-		if (!dev_iommu_fwspec_get(dev))
-			return 0;
-		dma_window_err(dev, ref, "its IOMMU is not there");
-		return -ENODEV;
-	}
-	why = dma_window_iommu_suits(dev);
-	if (why) {
-		dma_window_err(dev, ref, "%s", why);
-		return -EOPNOTSUPP;
-	}
-	other = dma_window_iommu_differs(dev, ref->region);
-	if (other) {
-		dma_window_err(dev, ref, "shares its IOMMU group with %s, which does not name the same region",
-			       other);
-		return -EBUSY;
-	}
-	return 0;
-}
-
-/* Where the window is in what was allocated for it, bytes. */
-static size_t io_skew(const struct dma_window_iommu *io)
-{
-	return io->win->base & (DMA_WINDOW_MAX_CLASS_SIZE - 1);
-}
-
-static void io_unmap(struct dma_window_iommu *io)
-{
-	if (iommu_revoke(io, io->iova + io_skew(io), io->win->size))
-		iommu_free_iova(io, io->iova, io->span);
-	else
-		pr_err("%s: the IOMMU does not let go of it: never given to others\n",
-		       io->win->name);
-}
-
-/*
- * Low, so that a device with a small mask reaches it, and in the same place
- * relative to a run of the largest size class as in memory: see
- * dma_window_client.natural.
- */
-static int io_map(struct device *dev, struct dma_window_iommu *io)
-{
-	struct dma_window *win = io->win;
-	u64 limit, lowest;
-	dma_addr_t lower;
-	int ret;
-
-	io->span = ALIGN(win->size + io_skew(io),
-			 max(io->granule, DMA_WINDOW_MAX_CLASS_SIZE));
-	io->iova = iommu_dma_alloc_iova(io->domain, io->span, DMA_BIT_MASK(32),
-					dev);
-	/*
-	 * Down from there: a search that fails makes all others below 4 GiB fail
-	 * until something is freed. An allocation is aligned to the next power of
-	 * two of its size.
-	 */
-	lowest = 2 * roundup_pow_of_two(io->span) - 1;
-	for (limit = DMA_BIT_MASK(31); io->iova && limit >= lowest; limit >>= 1) {
-		lower = iommu_dma_alloc_iova(io->domain, io->span, limit, dev);
-		if (!lower)
-			break;
-		iommu_dma_free_iova(io->domain->iova_cookie, io->iova, io->span,
-				    NULL);
-		io->iova = lower;
-	}
-	if (!io->iova)
-		io->iova = iommu_dma_alloc_iova(io->domain, io->span,
-						DMA_BIT_MASK(52), dev);
-	if (!io->iova)
-		return -ENOSPC;
-
-	ret = iommu_map(io->domain, io->iova + io_skew(io), win->base, win->size,
-			IOMMU_READ | IOMMU_WRITE | IOMMU_CACHE, GFP_KERNEL);
-	if (ret && iommu_revoke_failed_map(io, io->iova + io_skew(io), win->size))
-		iommu_free_iova(io, io->iova, io->span);
-	return ret;
-}
-
-/**
- * dma_window_iommu_exposed() - does a device's domain lead to memory of others?
- * @dev: the device
- *
- * Context: may sleep. Called with dma_window_mutex held.
- *
- * Return: true if the IOMMU did not let go of memory that was mapped there.
- */
-bool dma_window_iommu_exposed(struct device *dev)
-{
-	struct iommu_domain *domain = iommu_get_domain_for_dev(dev);
-	struct dma_window_iommu *io;
-
-	lockdep_assert_held(&dma_window_mutex);
-
-	list_for_each_entry(io, &domains, list)
-		if (domain && io->domain == domain && io->exposed)
-			return true;
-	return false;
-}
-
-/**
- * dma_window_iommu_get() - have a window mapped into a device's domain
- * @dev: the device; dma_window_iommu_check() was good
- * @ref: the property that names its region, for messages
- * @win: the window
- * @base: filled with the window's bus address
- *
- * Context: may sleep. Called with dma_window_mutex held.
- *
- * Return: what is to be given to dma_window_iommu_put(), or an ERR_PTR():
- * -ENOMEM, -EIO if the domain still maps memory that others use, or what
- * iommu_map() says; the reason was logged.
- */
-struct dma_window_iommu *
-dma_window_iommu_get(struct device *dev, const struct dma_window_ref *ref,
-		     struct dma_window *win, dma_addr_t *base)
-{
-	struct iommu_domain *domain = iommu_get_domain_for_dev(dev);
-	struct dma_window_iommu *io;
-	int i, ret;
-
-	lockdep_assert_held(&dma_window_mutex);
-
-	if (dma_window_iommu_exposed(dev)) {
-		dma_window_err(dev, ref, "its IOMMU did not let go of memory that others use");
-		return ERR_PTR(-EIO);
-	}
-	list_for_each_entry(io, &domains, list) {
-		if (io->domain == domain && io->win == win) {
-			io->users++;
-			goto found;
-		}
-	}
-
-	io = kzalloc(sizeof(*io), GFP_KERNEL);
-	if (!io)
-		return ERR_PTR(-ENOMEM);
-	for (i = 0; i < ARRAY_SIZE(io->table); i++)
-		spin_lock_init(&io->table[i].lock);
-	spin_lock_init(&io->lock);
-	io->domain = domain;
-	io->win = win;
-	io->users = 1;
-	io->shift = __ffs(domain->pgsize_bitmap);
-	io->granule = 1UL << io->shift;
-
-	ret = io_map(dev, io);
-	if (ret) {
-		dma_window_err(dev, ref, "cannot be mapped by the IOMMU: error %d",
-			       ret);
-		kfree(io);
-		return ERR_PTR(ret);
-	}
-	list_add(&io->list, &domains);
-found:
-	*base = io->iova + io_skew(io);
-	return io;
-}
-
-/**
- * dma_window_iommu_put() - undo dma_window_iommu_get()
- * @io: what it returned
- *
- * Context: may sleep. Called with dma_window_mutex held.
- */
-void dma_window_iommu_put(struct dma_window_iommu *io)
-{
-	lockdep_assert_held(&dma_window_mutex);
-
-	if (--io->users)
-		return;
-	/* Under the mutex: the domain stays until then. */
-	large_release_retired(io, NULL, DMA_MAPPING_ERROR);
-	if (io->domain)
-		io_unmap(io);
-	/* Stay, as long as the domain does, for dma_window_iommu_get() to find. */
-	if (io->domain && io->exposed)
-		return;
-	list_del(&io->list);
-	kfree_rcu(io, rcu);
-}
-
-/**
- * dma_window_iommu_copybreak() - up to which size is a copy cheaper?
- * @io: of a device
- *
- * Measured with "make bench", guests smmuv3 and virtio-iommu, in instructions of
- * the guest: mapping in place costs less from 32 KiB on with an SMMUv3 (64 KiB if
- * not aligned), and from 32 KiB (128 KiB) on with a virtio-iommu, where the host's
- * work is not counted. With that, a copy of 128 KiB was still cheaper (D. Stevens,
- * "Add dynamic iommu backed bounce buffers", 2021). What the two differ in is that
- * the latter has to be told of each new mapping.
- *
- * Context: any.
- *
- * Return: bytes.
- */
-u32 dma_window_iommu_copybreak(const struct dma_window_iommu *io)
-{
-	return io->domain->ops->iotlb_sync_map ? SZ_64K : SZ_16K;
-}
-
-/**
- * dma_window_iommu_is() - is this the domain that a device is in now?
- * @dev: the device
- * @io: of its client, or NULL for none
- *
- * Context: may sleep.
- *
- * Return: true if what @io says still holds, and nobody's memory is at risk there.
- */
-bool dma_window_iommu_is(struct device *dev, const struct dma_window_iommu *io)
-{
-	if (io && READ_ONCE(io->exposed))
-		return false;
-	return (io ? READ_ONCE(io->domain) : NULL) ==
-	       iommu_get_domain_for_dev(dev) && (!io || io->domain);
-}
+/* ---- Taking back what a driver left ---- */
 
 /**
  * dma_window_iommu_reclaim() - take back what a device left mapped in place
@@ -1767,78 +1299,4 @@ unsigned int dma_window_iommu_reclaim(struct dma_window_client *client)
 		} while (found);
 	}
 	return live;
-}
-
-/*
- * With it goes what is mapped in it, and its IOVA space. This is when the last
- * device has left its group, or when its type is changed, without a driver.
- */
-void __dma_window_domain_gone(struct iommu_domain *domain)
-{
-	struct dma_window_iommu *io, *next;
-	struct dma_window_client *client;
-	bool found = false;
-	int i;
-
-	mutex_lock(&dma_window_mutex);
-	list_for_each_entry_safe(io, next, &domains, list) {
-		if (io->domain == domain) {
-			WRITE_ONCE(io->domain, NULL);
-			found = true;
-			if (!io->users) {
-				list_del(&io->list);
-				kfree_rcu(io, rcu);
-			}
-		}
-	}
-	/* If a driver is bound all the same: the IOMMU was taken from under it. */
-	for (i = 0; found && i < BIT(DMA_WINDOW_CLIENTS_BITS); i++)
-		hlist_for_each_entry(client, &dma_window_clients[i], node)
-			if (client->iommu && !client->iommu->domain)
-				set_dma_ops(client->dev, &dma_window_deny_ops);
-	mutex_unlock(&dma_window_mutex);
-	/* Whoever has seen it is done with it: an unmap of a late user. */
-	if (found)
-		synchronize_rcu();
-}
-
-/*
- * dma-iommu comes before a device's own operations when the DMA API looks for
- * who serves it; not so for a device with a window. And if the IOMMU took over
- * a device that has its window without one, or moved it to another domain, its
- * addresses are not right any more: it can do no DMA until it is probed again.
- */
-void __dma_window_iommu_setup(struct device *dev)
-{
-	struct dma_window_client *client;
-
-	if (!__dma_window_attached(dev))
-		return;
-	dev->dma_iommu = false;
-	if (dev->dma_ops == &dma_window_deny_ops)
-		return;
-	client = dma_window_client_of(dev);
-	if (client && dma_window_iommu_is(dev, client->iommu))
-		return;
-	set_dma_ops(dev, &dma_window_deny_ops);
-	if (dev->driver)
-		dev_err(dev, "refused: an IOMMU took it over after it was given its window\n");
-}
-
-/*
- * A domain that is attached beside the DMA API (VFIO, vhost-vdpa, iommufd; SVA with
- * a PASID) lets a device reach what its owner likes. A window without a region does
- * not promise more than dma-iommu does.
- */
-bool __dma_window_keeps_domain(struct device *dev)
-{
-	struct dma_window_client *client = dma_window_client_of(dev);
-
-	if (!__dma_window_attached(dev) || (client && client->win->group))
-		return false;
-	/* Bridges do no DMA of their own; those above a region are denied it. */
-	if (dev_is_pci(dev) && pci_is_bridge(to_pci_dev(dev)))
-		return false;
-	dev_warn_ratelimited(dev, "names a restricted-dma-region: its IOMMU group gets no other domain\n");
-	return true;
 }
