@@ -16,7 +16,7 @@ export BUILD
 .DEFAULT_GOAL := help
 .PHONY: help
 help: ## this list
-	@echo 'Restricted DMA windows for Linux guests. Targets:'
+	@echo "Restricted DMA windows for Linux guests, $$(cat VERSION). Targets:"
 	@echo
 	@awk -F ' *## ' '/^[a-z-]+:.*## / { sub(":.*", "", $$1); \
 		printf "  %-16s %s\n", $$1, $$2 } \
