@@ -32,6 +32,11 @@ tree: ## prepare build/src/linux-KERNEL: hooks applied, overlay linked
 ##   KDIR=dir or TARBALL=file: another source than the Debian package
 	@scripts/tree
 
+.PHONY: refresh
+refresh: ## regenerate patches/KERNEL from the hooks edited in that tree
+##   P=NNNN: the edits belong to that patch, not to the last of the file
+	@scripts/refresh
+
 .PHONY: kernel
 kernel: ## build the guest kernel (FLAVOUR=base or debug) in build/kernel/
 	@scripts/kernel $(or $(FLAVOUR),base)
