@@ -51,6 +51,11 @@ check: ## everything that is tested: lint, host tools, guests
 ##   T=name: only this test; logs and KTAP are kept in build/check/
 	@scripts/check
 
+.PHONY: kunit
+kunit: ## the pool's KUnit tests in a user-mode kernel, without a guest
+##   two minutes the first time, seconds later
+	@scripts/kunit
+
 .PHONY: mutants
 mutants: ## break the code on purpose, see whether the tests notice (long)
 ##   M=GLOB: only these (scripts/mutants --list); results in build/mutants/
@@ -89,7 +94,7 @@ vhost: ## build the host tools (vhost-user-guard)
 
 .PHONY: clean
 clean: ## remove what was built; sources and downloads stay
-	rm -rf $(addprefix $(BUILD)/,bench check guest initramfs kernel log mutants run \
+	rm -rf $(addprefix $(BUILD)/,bench check guest initramfs kernel kunit log mutants run \
 		series series-check vhost)
 
 .PHONY: distclean
