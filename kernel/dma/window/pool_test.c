@@ -756,7 +756,7 @@ static void test_refill_of_full(struct kunit *test)
 	struct dma_window_cpu *c;
 	unsigned int i;
 
-	for (i = 0; i < 100; i++)
+	for (i = 0; i < m->pool.depth[0]; i++)
 		KUNIT_ASSERT_TRUE(test, alloc(test, m, &req, 0));
 	migrate_disable();
 	c = this_cpu_ptr(m->pool.cpu);
