@@ -830,9 +830,9 @@ static int attach_region(struct device *dev, const struct dma_window_ref *ref,
  * -EINVAL, -ENODEV, -ENOSPC, -EBUSY or -EPERM from dma_window_region_check();
  * -EOPNOTSUPP, -ENODEV or -EBUSY from dma_window_iommu_check(); -ENODEV if the
  * tree puts it behind an IOMMU that is not there; -EBUSY if its IOMMU group is in
- * use, or if it has DMA operations, coherent memory or mappings of its own;
- * -EOPNOTSUPP if it is not coherent; -ENXIO if it cannot reach the region;
- * -EFBIG, -ENOMEM. Whatever the error, a device that names a region can do no DMA.
+ * use, or if it has DMA operations or coherent memory of its own; -EOPNOTSUPP if
+ * it is not coherent; -ENXIO if it cannot reach the region; -EIO if its IOMMU
+ * domain leads to memory of others; -EFBIG, -ENOMEM. Whatever the error, a device that names a region can do no DMA.
  */
 int dma_window_of_attach(struct device *dev, struct device_node *np,
 			 const u32 *id, int iommu_err)
