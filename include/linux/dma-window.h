@@ -23,18 +23,19 @@ struct iommu_domain;
 struct virtio_device;
 
 /*
- * For dma_map_page_attrs(), DMA_FROM_DEVICE, of a device with a window only: do
- * not zero the space. What earlier mappings left there stays where the device
- * could always see it, but must not reach the driver: whoever sets this copies
- * back no more than the device says it wrote (dma_sync_single_for_cpu() of that
- * much, then an unmap with DMA_ATTR_SKIP_CPU_SYNC), and never looks further.
+ * Do not zero the space of a DMA_FROM_DEVICE dma_map_page_attrs(), for a device
+ * with a window only. Bytes that earlier mappings left there stay where the
+ * device could always see them, but must not reach the driver: a caller that
+ * sets this attribute copies back no more than the device says it wrote
+ * (dma_sync_single_for_cpu() of that much, then an unmap with
+ * DMA_ATTR_SKIP_CPU_SYNC), and never looks further.
  */
 #define DMA_ATTR_WINDOW_NO_FILL		BIT(30)
 
 /**
  * struct dma_window_vq - a virtqueue that copies back what was written
- * @len_aware: its device has a window, and its driver never looks beyond the
- *	used length
+ * @len_aware: the virtqueue's device has a window, and its driver never looks
+ *	beyond the used length
  * @left: bytes of the used length that are not copied back yet; 0 except while
  *	a used buffer is detached
  *
@@ -58,8 +59,8 @@ bool __dma_window_keeps_domain(struct device *dev);
  * dma_window_iommu_setup() - an IOMMU has been set up for a device
  * @dev: the device
  *
- * To be called behind whatever makes dma-iommu serve the device, which a device
- * with a window, or one that was refused, must not be.
+ * Call behind whatever makes dma-iommu serve the device: dma-iommu must not
+ * serve a device with a window, or one that was refused.
  *
  * Context: may sleep. The mutex of the device's IOMMU group is held.
  */
@@ -85,12 +86,13 @@ static inline void dma_window_domain_gone(struct iommu_domain *domain)
  * dma_window_keeps_domain() - may nobody attach a domain of their own?
  * @dev: a member of the IOMMU group that a domain is to be attached to
  *
- * To be asked for each member, and for a domain of a PASID, too. What the core
- * does with default domains is not meant.
+ * Ask for each member, and for a domain of a PASID, too, but not for what the
+ * core does with default domains.
  *
  * Context: may sleep. The mutex of the device's IOMMU group is held.
  *
- * Return: true if @dev names a region: refuse it with -EPERM; it was logged.
+ * Return: true if @dev names a region: refuse the domain with -EPERM; the
+ * reason was logged.
  */
 static inline bool dma_window_keeps_domain(struct device *dev)
 {
@@ -186,7 +188,7 @@ static inline void dma_window_release(struct device *dev)
  * @dev: the device, its managed resources released
  *
  * Takes back what the driver has left mapped: the device cannot reach it any
- * more. If it is undone late, that changes nothing.
+ * more. Undoing such a mapping late changes nothing.
  *
  * Context: may sleep. The device's lock is held.
  */
@@ -202,7 +204,7 @@ static inline void dma_window_unbound(struct device *dev)
  *
  * Context: may sleep.
  *
- * Return: 0 if it may or if it has no window; -EPERM if its kind cannot be
+ * Return: 0 if @vdev may or has no window; -EPERM if its kind cannot be
  * confined; -ENOSPC if its window is too small for its kind; -ENXIO if window
  * addresses are not what the device would use. The reason is logged.
  */
@@ -284,9 +286,9 @@ static inline void dma_window_vq_begin(struct dma_window_vq *win, u32 len)
  * @dev: the device that does the DMA
  * @addr: from dma_map_page_attrs() with dma_window_vq_attrs()
  * @len: bytes mapped there
- * @dir: the direction it was mapped with
+ * @dir: the direction of the mapping
  *
- * To be called in the order of the chain. Outside of dma_window_vq_begin() and
+ * Call in the order of the chain. Outside of dma_window_vq_begin() and
  * dma_window_vq_end() nothing was written, so nothing is copied.
  *
  * Context: any.

@@ -89,7 +89,7 @@ DEFINE_EVENT(dma_window_mapping, dma_window_unmap,
 	     TP_ARGS(dev, addr, size, dir, attrs, copied)
 );
 
-/* Of a part of a mapping; nothing is copied if the directions do not agree. */
+/* A part of a mapping was synced; copied=0 if the directions do not agree. */
 TRACE_EVENT(dma_window_sync,
 	    TP_PROTO(struct device *dev, dma_addr_t addr, size_t size, int dir,
 		     bool for_cpu, size_t copied),
@@ -125,7 +125,7 @@ DECLARE_EVENT_CLASS(dma_window_memory,
 			      __entry->size)
 );
 
-/* Coherent memory. */
+/* Coherent memory was allocated, or freed. */
 DEFINE_EVENT(dma_window_memory, dma_window_alloc,
 	     TP_PROTO(struct device *dev, dma_addr_t addr, size_t size),
 	     TP_ARGS(dev, addr, size)

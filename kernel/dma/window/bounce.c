@@ -3,7 +3,7 @@
  * Restricted DMA windows: mappings, and the copies between a driver's buffer
  * and the window.
  *
- * What always holds here:
+ * Invariants of this file:
  *  - an address handed out lies inside the window, and in reach of the device;
  *  - window memory that a device may write for a driver was zeroed, or filled
  *    with that driver's data, when it was mapped (I3), and is never zeroed or
@@ -33,7 +33,7 @@ static inline void trace_swiotlb_bounced(struct device *dev, dma_addr_t addr,
 }
 #endif
 
-/* Last: it would create those of the headers after it, too. */
+/* CREATE_TRACE_POINTS last: it would create later headers' events, too. */
 #define CREATE_TRACE_POINTS
 #include <trace/events/dma_window.h>
 
@@ -60,7 +60,7 @@ size_t dma_window_max_request(const struct dma_window *win)
 	return round_down(win->size / 8 - SZ_16K, PAGE_SIZE);
 }
 
-/* What an operator needs to know of a request that found no room. */
+/* Log what an operator needs to know of a request that found no room. */
 static void report_full(struct dma_window_client *client, size_t size,
 			const char *what)
 {
@@ -80,7 +80,7 @@ static void report_full(struct dma_window_client *client, size_t size,
  * dma_window_fail() - count and trace a call that is refused
  * @client: the device and its window
  * @counter: one of the window's fail_* counters
- * @reason: its name, without the fail_
+ * @reason: the counter's name, without the fail_
  * @size: bytes asked for, 0 if that has no meaning
  *
  * Context: any.
@@ -121,7 +121,7 @@ static const struct {
 };
 
 /*
- * Is there a retired run of @client's around @addr? If so, a call with @addr comes
+ * If there is a retired run of @client's around @addr, a call with @addr comes
  * late, from a driver that forgot the run, which was reported.
  */
 static bool is_late(struct dma_window_client *client, dma_addr_t addr)
@@ -142,7 +142,7 @@ static bool is_late(struct dma_window_client *client, dma_addr_t addr)
 	return late;
 }
 
-/* End a retired run of @client's that begins at @addr; false if there is none. */
+/* End @client's retired run that begins at @addr; false if there is none. */
 static bool end_late(struct dma_window_client *client, dma_addr_t addr)
 {
 	u64 offset = addr - client->bus_base;
@@ -157,7 +157,8 @@ static bool end_late(struct dma_window_client *client, dma_addr_t addr)
  * @bug: the kind of bug
  * @addr: the address
  *
- * Each kind is logged once per device: more lines would not make it clearer.
+ * Each kind of bug is logged once per device: more lines would not make the bug
+ * clearer.
  * Calls for a retired mapping are not counted again.
  *
  * Context: any.
@@ -174,7 +175,7 @@ void dma_window_invalid(struct dma_window_client *client,
 			client->win->name, bugs[bug].call, &addr, bugs[bug].wrong);
 }
 
-/* How many of the window's slots, from the first, the device can address. */
+/* Count the window's slots, from the first, that the device can address. */
 static unsigned int reachable(const struct dma_window_client *client, u64 mask)
 {
 	const struct dma_window *win = client->win;
@@ -188,8 +189,8 @@ static unsigned int reachable(const struct dma_window_client *client, u64 mask)
 }
 
 /*
- * Slots and a record from the shared part of the pool; nothing is visible to
- * anybody yet.
+ * Take slots and a record from the shared part of the pool; nothing is visible
+ * to anybody yet.
  */
 static struct dma_window_mapping *
 mapping_new(struct dma_window_client *client, struct dma_window_req *req,
@@ -222,13 +223,14 @@ mapping_new(struct dma_window_client *client, struct dma_window_req *req,
 	return NULL;
 }
 
-/* Make a complete record findable by the address it is handed out as. */
+/* Publish a complete record: from here on, lookups by address find it. */
 static dma_addr_t mapping_publish(struct dma_window_mapping *map)
 {
 	/*
-	 * The record before what leads to it: it may be one that was freed,
-	 * and must not be seen to be its former owner's any more. Pairs with
-	 * the address dependencies in mapping_of() and dma_window_pool_at().
+	 * Write the record before what leads to it: the record may be one that
+	 * was freed, and must not be seen to be its former owner's any more.
+	 * Pairs with the address dependencies in mapping_of() and
+	 * dma_window_pool_at().
 	 */
 	smp_store_release(map->head, map);
 
@@ -240,9 +242,9 @@ static dma_addr_t mapping_publish(struct dma_window_mapping *map)
  * before the mapped bytes does not count, padding behind them does: callers
  * check how far they may go.
  *
- * Under the RCU read lock, or with interrupts disabled: see
- * dma_window_pool_at(). And it keeps the client of a mapping that is being
- * undone; see client_attach().
+ * Callers hold the RCU read lock, or have interrupts disabled: see
+ * dma_window_pool_at(). Either also keeps the client of a mapping that is being
+ * undone: see client_free().
  */
 static __always_inline struct dma_window_mapping *
 mapping_of(struct dma_window_client *client, dma_addr_t addr)
@@ -256,7 +258,7 @@ mapping_of(struct dma_window_client *client, dma_addr_t addr)
 	if (addr < client->bus_base || offset >= win->size)
 		return NULL;
 
-	/* What begins in this slot, else what reaches over it. */
+	/* Find the run that begins in this slot, or reaches over it. */
 	leaf = READ_ONCE(win->pool.leaves[slot >> DMA_WINDOW_LEAF_SHIFT]);
 	if (likely(leaf && !((unsigned long)leaf & DMA_WINDOW_COVERED)))
 		map = READ_ONCE(leaf->head[slot & (DMA_WINDOW_LEAF_SLOTS - 1)]);
@@ -267,7 +269,7 @@ mapping_of(struct dma_window_client *client, dma_addr_t addr)
 	return map;
 }
 
-/* Take a mapping, if it starts at @addr, away from everybody else. */
+/* Take a mapping away from everybody else, if it starts at @addr. */
 static bool mapping_claim(struct dma_window_mapping *map, dma_addr_t addr)
 {
 	return map->offset == addr - map->client->bus_base &&
@@ -275,9 +277,10 @@ static bool mapping_claim(struct dma_window_mapping *map, dma_addr_t addr)
 }
 
 /*
- * Who looks for forgotten runs claims one for a moment, under the pool's lock, and
- * gives it back at once if it is another client's: see claim_from() in pool.c.
- * Before an unmap finds nothing, let that pass, and look once more.
+ * Look once more before an unmap finds nothing. A search for forgotten runs
+ * claims a run for a moment, under the pool's lock, and gives the run back at
+ * once if it is another client's: see claim_from() in pool.c. Take the lock to
+ * let that pass.
  */
 static noinline struct dma_window_mapping *
 claim_again(struct dma_window_client *client, dma_addr_t addr)
@@ -331,7 +334,7 @@ static unsigned int size_class(const struct dma_window_client *client,
 	return class;
 }
 
-/* The contents of a mapping, and its address. */
+/* Fill in a mapping's record and contents, and publish it at its address. */
 static __always_inline dma_addr_t
 mapping_begin(struct dma_window_mapping *map, struct dma_window_client *client,
 	      struct device *dev, phys_addr_t orig, size_t size, u64 offset,
@@ -351,7 +354,7 @@ mapping_begin(struct dma_window_mapping *map, struct dma_window_client *client,
 	else if (dir != DMA_FROM_DEVICE || !(attrs & DMA_ATTR_WINDOW_NO_FILL))
 		memset(client->win->vaddr + offset, 0, size);
 
-	/* The skipping of syncs may date from before the window. */
+	/* End the skipping of syncs: it may date from before the window. */
 	dma_reset_need_sync(dev);
 	addr = mapping_publish(map);
 	trace_swiotlb_bounced(dev, addr, size);
@@ -360,7 +363,7 @@ mapping_begin(struct dma_window_mapping *map, struct dma_window_client *client,
 	return addr;
 }
 
-/* What no run of this CPU's was good for, or what it has none for. */
+/* Map a buffer for which this CPU keeps no run, or none that is good for it. */
 static noinline dma_addr_t
 map_slowly(struct dma_window_client *client, phys_addr_t orig, size_t size,
 	   enum dma_data_direction dir, unsigned long attrs, bool zero)
@@ -400,7 +403,7 @@ map_slowly(struct dma_window_client *client, phys_addr_t orig, size_t size,
 		req.align = (align_mask + 1) >> DMA_WINDOW_SLOT_SHIFT;
 		req.phase = (orig & align_mask) >> DMA_WINDOW_SLOT_SHIFT;
 	} else if (!align_mask && size >= PAGE_SIZE) {
-		/* What drivers have come to expect of swiotlb. */
+		/* Align to pages, as drivers have come to expect of swiotlb. */
 		req.align = PAGE_SIZE >> DMA_WINDOW_SLOT_SHIFT;
 	}
 
@@ -430,16 +433,19 @@ map_slowly(struct dma_window_client *client, phys_addr_t orig, size_t size,
 }
 
 /*
- * Can a mapping of @size bytes have any run of its class? Without an alignment
- * to keep and a boundary that could be crossed. Page alignment comes with the
- * class.
+ * If there is no alignment to keep, and no boundary that could be crossed, a
+ * mapping of @size bytes can have any run of its class. Page alignment comes
+ * with the class.
  */
 static __always_inline bool is_simple(const struct dma_window_client *client,
 				      const struct device *dev, size_t size)
 {
 	const struct device_dma_parameters *parms = dev->dma_parms;
 
-	/* No size at all is not simple, nor is a boundary of 0 one. */
+	/*
+	 * Size 0 wraps and fails. A segment_boundary_mask of 0 means "not set",
+	 * and wraps to pass.
+	 */
 	return size - 1 < READ_ONCE(client->simple) &&
 	       *dev->dma_mask >= client->bus_last &&
 	       (!parms ||
@@ -456,7 +462,8 @@ static __always_inline bool is_simple(const struct dma_window_client *client,
  * @dir: direction
  * @attrs: as for dma_window_bounce_map()
  *
- * Context: any. Takes pool->lock if this CPU keeps no run that is good for it.
+ * Context: any. Takes pool->lock if this CPU keeps no run that suits the
+ * buffer.
  *
  * Return: the bus address, or DMA_MAPPING_ERROR.
  */
@@ -480,12 +487,13 @@ dma_addr_t dma_window_bounce(struct dma_window_client *client, phys_addr_t orig,
  *	the zeroing of DMA_FROM_DEVICE space
  *
  * Space that the device is to write is zeroed, not filled with what the
- * driver's buffer held: that is not the device's to read (I3).
+ * driver's buffer held: the device is not to read those bytes (I3).
  *
- * Behind an IOMMU, what is larger than the device's copybreak is left to
- * dma_window_iommu_map(), which may map it in place.
+ * Behind an IOMMU, a buffer larger than the device's copybreak is left to
+ * dma_window_iommu_map(), which may map the buffer in place.
  *
- * Context: any. Takes pool->lock if this CPU keeps no run that is good for it.
+ * Context: any. Takes pool->lock if this CPU keeps no run that suits the
+ * buffer.
  *
  * Return: the bus address, or DMA_MAPPING_ERROR.
  */
@@ -567,8 +575,8 @@ void dma_window_bounce_unmap(struct device *dev, dma_addr_t addr,
 	bool kept;
 
 	/*
-	 * With interrupts disabled, which is as good as the RCU read lock: the
-	 * client of a mapping that is being undone stays; see client_attach().
+	 * Disable interrupts, which is as good as the RCU read lock: the client
+	 * of a mapping that is being undone stays; see client_free().
 	 */
 	local_irq_save(flags);
 	client = dma_window_client_find(dev);
@@ -588,7 +596,10 @@ void dma_window_bounce_unmap(struct device *dev, dma_addr_t addr,
 		return;
 	}
 
-	/* From here on, it is nobody's: the client may go, the record stays. */
+	/*
+	 * mapping_claim() took the record: no lookup finds it any more, and it
+	 * is ours. @client may go once interrupts are enabled.
+	 */
 	pool = &client->win->pool;
 	size = map->size;
 	dir = map->dir;
@@ -643,7 +654,7 @@ void dma_window_bounce_sync(struct dma_window_client *client, dma_addr_t addr,
 	}
 	from = addr - client->bus_base - map->offset;
 	if (from > map->size || size > map->size - from) {
-		/* As swiotlb does: drivers that round up rely on it. */
+		/* Cut off as swiotlb does, for drivers that round up. */
 		dma_window_invalid(client, DMA_WINDOW_BUG_SYNC_END, addr);
 		size = from < map->size ? map->size - from : 0;
 	}
@@ -673,14 +684,14 @@ out:
  * @client: the device and its window
  * @size: bytes, a power of two of at least a slot; the chunk is naturally
  *	aligned in memory
- * @quiet: do not log that there is none
+ * @quiet: do not log that the window has no room
  *
- * For what is mapped by an IOMMU elsewhere. Where the device's mask ends does
- * not matter then.
+ * Chunks are mapped by an IOMMU, at addresses outside the window. Where the
+ * device's mask ends does not matter then.
  *
- * Context: any. Takes pool->lock if this CPU keeps no run that is good for it.
+ * Context: any. Takes pool->lock if this CPU keeps no run of the size.
  *
- * Return: its record, or NULL.
+ * Return: the chunk's record, or NULL.
  */
 struct dma_window_mapping *
 dma_window_chunk_get(struct dma_window_client *client, size_t size, bool quiet)
@@ -704,7 +715,7 @@ dma_window_chunk_get(struct dma_window_client *client, size_t size, bool quiet)
 /**
  * dma_window_chunk_put() - undo dma_window_chunk_get()
  * @win: the window
- * @chunk: what it returned
+ * @chunk: what dma_window_chunk_get() returned
  *
  * Context: any. Takes pool->lock if this CPU does not keep the run.
  */
@@ -780,12 +791,12 @@ void *dma_window_coherent_alloc(struct dma_window_client *client, size_t size,
  * dma_window_coherent_valid() - is this a live coherent allocation?
  * @client: the device and its window
  * @size: bytes, at most what was allocated
- * @vaddr: its kernel address
- * @addr: its bus address
+ * @vaddr: the allocation's kernel address
+ * @addr: the allocation's bus address
  *
  * Context: any.
  *
- * Return: true if it is.
+ * Return: true if there is such an allocation.
  */
 bool dma_window_coherent_valid(struct dma_window_client *client, size_t size,
 			       const void *vaddr, dma_addr_t addr)
@@ -813,7 +824,7 @@ bool dma_window_coherent_valid(struct dma_window_client *client, size_t size,
  *
  * Context: any. Takes pool->lock.
  *
- * Return: true if it was freed.
+ * Return: true if there was such an allocation, which is free now.
  */
 bool dma_window_coherent_free(struct dma_window_client *client, size_t size,
 			      dma_addr_t addr)
@@ -839,10 +850,10 @@ bool dma_window_coherent_free(struct dma_window_client *client, size_t size,
 
 /*
  * The next mapping of @client from *@slot on, or NULL; *@slot is then behind
- * it. Nobody maps or unmaps for @client meanwhile, but others may, so a record
- * may be freed, and used again, while it is looked at. It stays a record for
- * as long as the RCU read lock is held, and none but @client's own ever says
- * @client.
+ * the mapping. Nobody maps for @client meanwhile, but its mappings may be
+ * undone, and others map and unmap, so a record may be freed, and used again,
+ * while it is looked at. Its memory stays a record for as long as the RCU read
+ * lock is held, and none but @client's own records ever say @client.
  */
 static struct dma_window_mapping *next_mapping(struct dma_window_client *client,
 					       unsigned int *slot)
@@ -864,10 +875,10 @@ static struct dma_window_mapping *next_mapping(struct dma_window_client *client,
  * @gone: the client goes, too; else coherent memory stays allocated
  * @kept: filled with how many coherent allocations stay
  *
- * Copies nothing: the drivers' buffers may be long gone too. What is taken back
- * is retired, since it may be undone late. Coherent memory may have users that
- * outlive the driver (a process that has mapped it), and is nobody's but this
- * device's to reach as long as it is allocated.
+ * Copies nothing: the drivers' buffers may be long gone. A mapping that is
+ * taken back is retired, since it may be undone late. Coherent memory may have
+ * users that outlive the driver (a process that has mapped it), and no other
+ * device can reach that memory as long as it is allocated.
  *
  * Context: any. Nobody maps for @client meanwhile, but its mappings may be
  * undone. Takes pool->lock.

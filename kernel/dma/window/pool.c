@@ -15,20 +15,20 @@
  * Adams, "Magazines and vmem", 2001). A mapping that finds one there takes no
  * lock and touches no memory that other CPUs write.
  *
- * Whoever finds no room takes back what all CPUs keep before giving up. For
- * that, an entry of a magazine is only ever taken by xchg(); the owner puts
- * entries in and moves the top, with interrupts disabled.
+ * A request that finds no room takes back what all CPUs keep before it fails.
+ * For that purpose, an entry of a magazine is only ever taken by xchg(); the
+ * owner puts entries in and moves the top, with interrupts disabled.
  *
- * Streaming mappings are taken from the bottom up, and leave the last
- * sixteenth alone; coherent allocations from the top down, and not from the
- * lower half; what is larger than its share may be anywhere. So neither can starve the
- * other for ever, what lives long does not fragment what comes and goes, and
- * once the streaming mappings that are in flight are gone, the lower half is
- * one free run. dma_window_max_request() relies on that.
+ * Streaming mappings are taken from the bottom up, and leave the last sixteenth
+ * alone; coherent allocations from the top down, and not from the lower half; a
+ * request that is larger than its share may be anywhere. So neither kind can
+ * starve the other for ever, what lives long does not fragment what comes and
+ * goes, and once the streaming mappings that are in flight are gone, the lower
+ * half is one free run. dma_window_max_request() relies on that.
  *
- * Which record owns a slot is found through leaves of 64 slots, which exist
+ * The record that owns a slot is found through leaves of 64 slots, which exist
  * while runs begin in them. Only the first slot of a run has its record there:
- * what is in the middle of a run belongs to the nearest run before it. A leaf
+ * a slot in the middle of a run belongs to the nearest run before it. A leaf
  * that a run covers without beginning in it is that run's, with a mark.
  */
 
@@ -44,10 +44,10 @@
 #define LEAF_SLOTS	DMA_WINDOW_LEAF_SLOTS
 #define COVERED		DMA_WINDOW_COVERED
 
-/* At most so many runs of a class per CPU: 256 KiB of each, at least 8. */
+/* Limit of a CPU's runs of a class: 256 KiB of each, at least 8. */
 static const u16 max_depth[DMA_WINDOW_CLASSES] = { 128, 64, 32, 16, 8, 8 };
 
-/* As many runs as are taken from the shared layer at a time, if it has plenty. */
+/* Runs that are taken from the shared layer at a time, if it has plenty. */
 #define REFILL		8
 
 static struct kmem_cache *mapping_cache;
@@ -55,8 +55,8 @@ static struct kmem_cache *mapping_cache;
 static int __init mapping_cache_init(void)
 {
 	/*
-	 * Type-safe by RCU, so that whoever looks up an address that is not
-	 * theirs may look at the record that it leads to.
+	 * Records are type-safe by RCU: a lookup of an address that is not the
+	 * caller's may look at the record that the address leads to.
 	 */
 	mapping_cache = kmem_cache_create("dma_window_mapping",
 					  sizeof(struct dma_window_mapping), 0,
@@ -178,7 +178,7 @@ static unsigned int first_run(struct dma_window_pool *pool, unsigned int pos,
 	for (;;) {
 		const struct dma_window_node *node;
 
-		/* Next to the right: up from right children, then over. */
+		/* Go to the right: up from right children, then over. */
 		while (i & 1) {
 			i /= 2;
 			span *= 2;
@@ -204,7 +204,7 @@ static unsigned int first_run(struct dma_window_pool *pool, unsigned int pos,
 	}
 }
 
-/* The same from the other end: the end of the last @n free slots before @pos. */
+/* Mirror image of first_run(): end of the last @n free slots before @pos. */
 static unsigned int last_run(struct dma_window_pool *pool, unsigned int pos,
 			     unsigned int n)
 {
@@ -227,7 +227,7 @@ static unsigned int last_run(struct dma_window_pool *pool, unsigned int pos,
 	for (;;) {
 		const struct dma_window_node *node;
 
-		/* Next to the left: up from left children, then over. */
+		/* Go to the left: up from left children, then over. */
 		while (!(i & 1)) {
 			i /= 2;
 			span *= 2;
@@ -254,7 +254,7 @@ static unsigned int last_run(struct dma_window_pool *pool, unsigned int pos,
 	}
 }
 
-/* Where the free run around @slot ends, but not beyond @limit. */
+/* The end of the free run around @slot, but not beyond @limit. */
 static unsigned int run_end(struct dma_window_pool *pool, unsigned int slot,
 			    unsigned int limit)
 {
@@ -268,7 +268,7 @@ static unsigned int run_end(struct dma_window_pool *pool, unsigned int slot,
 	return limit;
 }
 
-/* Where the free run that ends at @slot begins, but not before @floor. */
+/* The beginning of the free run that ends at @slot, but not before @floor. */
 static unsigned int run_start(struct dma_window_pool *pool, unsigned int slot,
 			      unsigned int floor)
 {
@@ -311,7 +311,7 @@ static unsigned int place_up(const struct dma_window_req *req,
 	if (!((first ^ last) & ~(req->boundary - 1)))
 		return slot;
 
-	/* Behind the boundary, where it fits if it fits anywhere. */
+	/* Place behind the boundary: the run fits there if anywhere. */
 	slot = align_up(req, round_down(last, req->boundary) - req->bus);
 	first = req->bus + slot;
 	last = first + req->nslots - 1;
@@ -327,7 +327,7 @@ static unsigned int find_up(struct dma_window_pool *pool,
 	unsigned int share = pool->nslots - pool->reserve;
 	unsigned int limit = req->nslots > share ? req->limit :
 						   min(req->limit, share);
-	/* A run of so many has a place for it, wherever it begins. */
+	/* A free run of so many slots has a place, wherever it begins. */
 	u64 ample = (u64)req->nslots + req->align - 1 +
 		    (req->boundary ? req->nslots + req->align - 1 : 0);
 	unsigned int start, slot, pos;
@@ -345,7 +345,7 @@ static unsigned int find_up(struct dma_window_pool *pool,
 		}
 	}
 
-	/* One by one, before it is refused. */
+	/* Try the free runs one by one, before the request is refused. */
 	for (pos = 0; pos < limit; pos = run_end(pool, start, limit)) {
 		start = first_run(pool, pos, req->nslots);
 		if (start >= limit)
@@ -378,7 +378,7 @@ static unsigned int place_down(struct dma_window_pool *pool,
 	return DMA_WINDOW_NO_SLOT;
 }
 
-/* Coherent memory: no boundary, no phase. */
+/* Coherent requests have no boundary and no phase. */
 static unsigned int find_down(struct dma_window_pool *pool,
 			      const struct dma_window_req *req)
 {
@@ -386,7 +386,7 @@ static unsigned int find_down(struct dma_window_pool *pool,
 			     pool->nslots / 2 : 0;
 	unsigned int slot;
 
-	/* Where it fits in any case; else one by one, before it is refused. */
+	/* Take a run that fits in any case; else try one by one. */
 	slot = place_down(pool, req, floor, (u64)req->nslots + req->align - 1);
 	if (slot == DMA_WINDOW_NO_SLOT)
 		slot = place_down(pool, req, floor, req->nslots);
@@ -403,14 +403,14 @@ static struct dma_window_leaf *leaf_get(struct dma_window_pool *pool,
 		if (!leaf)
 			return NULL;
 		pool->nleaves++;
-		/* Pairs with the address dependency in dma_window_pool_at(). */
+		/* Pair with the address dependency in dma_window_pool_at(). */
 		smp_store_release(&pool->leaves[slot / LEAF_SLOTS], leaf);
 	}
 	leaf->runs++;
 	return leaf;
 }
 
-/* The leaves that a run covers, or uncovers, without beginning in them. */
+/* Set the leaves that a run covers, or uncovers, without beginning in them. */
 static void cover(struct dma_window_pool *pool, struct dma_window_mapping *map,
 		  void *value)
 {
@@ -419,14 +419,14 @@ static void cover(struct dma_window_pool *pool, struct dma_window_mapping *map,
 
 	for (; (i + 1) * LEAF_SLOTS <= end; i++) {
 		/*
-		 * The record before what leads to it. Pairs with the address
-		 * dependency in dma_window_pool_at().
+		 * Write the record before what leads to it. Pairs with the
+		 * address dependency in dma_window_pool_at().
 		 */
 		smp_store_release(&pool->leaves[i], value);
 	}
 }
 
-/* Take a run for @map: 0, -ENOSPC, or -ENOMEM. */
+/* Take a run for @map. Returns 0, -ENOSPC, or -ENOMEM. */
 static int take(struct dma_window_pool *pool, const struct dma_window_req *req,
 		struct dma_window_mapping *map)
 {
@@ -471,7 +471,7 @@ static void put(struct dma_window_pool *pool, struct dma_window_mapping *map)
 	kmem_cache_free(mapping_cache, map);
 }
 
-/* ---- What a CPU keeps ---- */
+/* ---- Magazines: what a CPU keeps ---- */
 
 /* A run of a class, as the shared layer is asked for it. */
 static struct dma_window_req class_req(struct dma_window_pool *pool,
@@ -553,7 +553,8 @@ void dma_window_pool_drain_cpu(struct dma_window_pool *pool, unsigned int cpu)
  * Claim a run that is live for @owner; false if somebody else undoes it first.
  * Under pool->lock no record is freed, but a CPU may keep the run and map it
  * for another device between the look at its owner and the claim: then give the
- * run back at once. An unmap in these few instructions finds nothing.
+ * run back at once. An unmap in these few instructions finds nothing: see
+ * claim_again() in bounce.c.
  */
 static bool claim_from(struct dma_window_mapping *map,
 		       struct dma_window_client *owner)
@@ -563,12 +564,12 @@ static bool claim_from(struct dma_window_mapping *map,
 		return false;
 	if (likely(READ_ONCE(map->client) == owner))
 		return true;
-	/* Pairs as in mapping_publish(). */
+	/* Pair as in mapping_publish(). */
 	smp_store_release(map->head, map);
 	return false;
 }
 
-/* The first retired run from *@slot on, or NULL; *@slot is its first. */
+/* The first retired run from *@slot on, or NULL; *@slot is the run's first. */
 static struct dma_window_mapping *next_retired(struct dma_window_pool *pool,
 					       unsigned int *slot)
 {
@@ -589,7 +590,7 @@ static struct dma_window_mapping *next_retired(struct dma_window_pool *pool,
 	}
 }
 
-/* Free what was retired of @client's, or of all clients' if NULL. */
+/* Free the retired runs of @client, or of all clients if NULL. */
 static bool release_retired(struct dma_window_pool *pool,
 			    struct dma_window_client *client)
 {
@@ -622,13 +623,13 @@ static bool release_retired(struct dma_window_pool *pool,
  * @map: the run's record, found for @client
  * @client: whose it is
  *
- * The run is as good as free, but is the last thing that a request is given: who
- * forgot it may undo it late, and must not undo another mapping by that. No
- * lookup for @client finds it any more.
+ * The run is as good as free, but is the last thing that a request is given:
+ * the driver that forgot the run may undo it late, and must not undo another
+ * mapping by that. No lookup for @client finds the run any more.
  *
  * Context: any, under the RCU read lock since @map was found. Takes pool->lock.
  *
- * Return: false if it was undone meanwhile.
+ * Return: false if the run was undone meanwhile.
  */
 bool dma_window_pool_retire(struct dma_window_pool *pool,
 			    struct dma_window_mapping *map,
@@ -642,7 +643,7 @@ bool dma_window_pool_retire(struct dma_window_pool *pool,
 	if (mine) {
 		WRITE_ONCE(map->client, dma_window_retired(client));
 		WRITE_ONCE(pool->retired, true);
-		/* The record before what leads to it: see mapping_publish(). */
+		/* Write the record before its entry: see mapping_publish(). */
 		smp_store_release(map->head, map);
 	}
 	spin_unlock_irqrestore(&pool->lock, flags);
@@ -701,7 +702,7 @@ void dma_window_pool_forget(struct dma_window_pool *pool,
 	spin_unlock_irqrestore(&pool->lock, flags);
 }
 
-/* More of a class, for the mappings that are likely to come next. */
+/* Take more runs of a class, for the mappings that are likely to come next. */
 static void refill(struct dma_window_pool *pool, unsigned int class)
 {
 	unsigned int want = min(pool->depth[class] / 2, REFILL - 1);
@@ -721,8 +722,9 @@ static void refill(struct dma_window_pool *pool, unsigned int class)
 		}
 		map->class = class;
 		/*
-		 * It may have been filled since dma_window_pool_pop() looked.
-		 * The lock does not disable interrupts everywhere (PREEMPT_RT).
+		 * The magazine may have been filled since dma_window_pool_pop()
+		 * looked. Disable interrupts: pool->lock does not everywhere
+		 * (PREEMPT_RT).
 		 */
 		local_irq_save(flags);
 		kept = dma_window_pool_push(pool, this_cpu_ptr(pool->cpu), map);
@@ -741,9 +743,9 @@ static void refill(struct dma_window_pool *pool, unsigned int class)
  * @class: the size class that would do as well, or DMA_WINDOW_NO_CLASS
  * @gfp: for the record
  *
- * For a streaming request that dma_window_pool_pop() found nothing for, and
- * for all that have no class. Before it gives up, it drains all magazines, and then
- * frees what was retired.
+ * Serves streaming requests that dma_window_pool_pop() found nothing for, and
+ * all that have no class. Before it refuses a request, it drains all magazines,
+ * and then frees what was retired.
  *
  * Context: any if @gfp does not allow sleeping. Takes pool->lock.
  *
@@ -797,10 +799,10 @@ dma_window_pool_alloc(struct dma_window_pool *pool,
 /**
  * dma_window_pool_free() - give a run of slots back to the shared layer
  * @pool: the pool
- * @map: its record, which is gone then; nothing leads to it any more
+ * @map: the run's record, which is gone then; nothing leads to it any more
  *
- * If it is of a class, the CPU's magazine of that class is full: half of it
- * goes back, too.
+ * If the run is of a class, the CPU's magazine of that class is full: half of
+ * the magazine goes back, too.
  *
  * Context: any. Takes pool->lock.
  */
@@ -816,7 +818,7 @@ void dma_window_pool_free(struct dma_window_pool *pool,
 		for (n = pool->depth[class] / 2; n; n--) {
 			unsigned long irq;
 
-			/* As in refill(). */
+			/* Disable interrupts as in refill(). */
 			local_irq_save(irq);
 			map = dma_window_pool_pop(pool, this_cpu_ptr(pool->cpu),
 						  class);
@@ -835,10 +837,10 @@ void dma_window_pool_free(struct dma_window_pool *pool,
  * @slot: the slot, below pool->nslots
  *
  * Context: any, under the RCU read lock. If the slot is not the caller's, the
- * record may be freed meanwhile, and be another run's: it stays a record for
- * as long as the lock is held.
+ * record may be freed meanwhile, and be another run's: its memory stays a
+ * record for as long as the lock is held.
  *
- * Return: its record, or NULL if nothing is mapped there.
+ * Return: the run's record, or NULL if nothing is mapped there.
  */
 struct dma_window_mapping *dma_window_pool_at(struct dma_window_pool *pool,
 					      unsigned int slot)
@@ -847,14 +849,16 @@ struct dma_window_mapping *dma_window_pool_at(struct dma_window_pool *pool,
 	struct dma_window_mapping *map;
 	int back;
 
-	/* Its own leaf; then one whose end it may reach over from. */
+	/* Search the slot's leaf; then one that a run may reach over from. */
 	for (back = 0; back < 2; back++, i--, bit = LEAF_SLOTS - 1) {
 		unsigned long word = (unsigned long)READ_ONCE(pool->leaves[i]);
 		struct dma_window_leaf *leaf = (void *)word;
 
 		if (word & COVERED) {
 			map = (void *)(word & ~COVERED);
-			/* Not while it is in a magazine, or just being made. */
+			/*
+			 * A run in a magazine, or in the making, is not live.
+			 */
 			if (READ_ONCE(*READ_ONCE(map->head)) != map)
 				return NULL;
 			goto found;
@@ -903,7 +907,7 @@ unsigned int dma_window_pool_next(struct dma_window_pool *pool,
 	return DMA_WINDOW_NO_SLOT;
 }
 
-/* The same where retired slots are free, too. */
+/* The largest run of free slots where retired slots are free, too. */
 static unsigned int largest_with_retired(struct dma_window_pool *pool)
 {
 	unsigned int pos = 0, length = 0, largest = 0, slot = 0, begin, end;
@@ -935,11 +939,11 @@ static unsigned int largest_with_retired(struct dma_window_pool *pool)
  * dma_window_pool_largest() - the largest run of free slots
  * @pool: the pool
  *
- * What CPUs keep is taken back first; what is retired counts as free.
+ * Runs that CPUs keep are taken back first; retired runs count as free.
  *
  * Context: any. Takes pool->lock.
  *
- * Return: its length, in slots.
+ * Return: the run's length, in slots.
  */
 unsigned int dma_window_pool_largest(struct dma_window_pool *pool)
 {
@@ -967,7 +971,7 @@ out:
  * dma_window_pool_used() - how many slots are in use
  * @pool: the pool
  *
- * What CPUs keep is taken back first; what is retired counts as free.
+ * Runs that CPUs keep are taken back first; retired runs count as free.
  *
  * Context: any. Takes pool->lock.
  *
@@ -1019,8 +1023,8 @@ size_t dma_window_pool_metadata(struct dma_window_pool *pool)
  * dma_window_pool_init() - make a pool with all slots free
  * @pool: the pool, not in use
  * @nslots: how many slots it has, at most INT_MAX
- * @first: number of its first slot in memory (its physical address in units of
- *	slots): what "naturally aligned" refers to
+ * @first: number of the pool's first slot in memory (its physical address in
+ *	units of slots): what "naturally aligned" refers to
  *
  * Context: may sleep.
  *
@@ -1040,7 +1044,7 @@ int dma_window_pool_init(struct dma_window_pool *pool, unsigned int nslots,
 	pool->hiwater = 0;
 	pool->nleaves = 0;
 
-	/* All CPUs together may keep a part of it only, however small it is. */
+	/* All CPUs together may keep only a part of even a small pool. */
 	pool->entries = 0;
 	for (class = 0; class < DMA_WINDOW_CLASSES; class++) {
 		share = nslots / 32 / num_possible_cpus() >> class;

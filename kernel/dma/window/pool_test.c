@@ -49,7 +49,7 @@ static struct model *model(struct kunit *test, unsigned int nslots, u64 first)
 	return m;
 }
 
-/* May @req have its run at @slot, as far as its wishes go? */
+/* Tell whether @req may have its run at @slot, as far as its wishes go. */
 static bool allowed(const struct dma_window_req *req, unsigned int slot)
 {
 	u64 bus = req->bus + slot;
@@ -60,13 +60,13 @@ static bool allowed(const struct dma_window_req *req, unsigned int slot)
 	       bus / req->boundary == (bus + req->nslots - 1) / req->boundary;
 }
 
-/* Where it may be at all: streaming and coherent have their shares. */
+/* The slots that @req may have: streaming and coherent have their shares. */
 static void range(struct model *m, const struct dma_window_req *req,
 		  unsigned int *from, unsigned int *to)
 {
 	*from = 0;
 	*to = req->limit;
-	/* But what is larger than its share may be anywhere. */
+	/* A request that is larger than its share may be anywhere. */
 	if (!req->coherent && req->nslots <= m->pool.nslots - m->pool.nslots / 16)
 		*to = min(*to, m->pool.nslots - m->pool.nslots / 16);
 	if (req->coherent && req->nslots <= m->pool.nslots / 2)
@@ -86,7 +86,7 @@ static bool any_place(struct model *m, const struct dma_window_req *req)
 	return false;
 }
 
-/* As bounce.c does it. */
+/* Allocate as bounce.c does. */
 static struct dma_window_mapping *get(struct model *m,
 				      const struct dma_window_req *req,
 				      unsigned int class)
@@ -138,7 +138,7 @@ static void check_lookup(struct kunit *test, struct model *m,
 	for (i = map->slot; i < end; i++)
 		KUNIT_EXPECT_PTR_EQ(test, dma_window_pool_at(&m->pool, i), map);
 	KUNIT_EXPECT_EQ(test, dma_window_pool_next(&m->pool, map->slot), map->slot);
-	/* Its neighbours are not it. */
+	/* Neighbours of the run do not lead to its record. */
 	if (map->slot)
 		KUNIT_EXPECT_PTR_NE(test, dma_window_pool_at(&m->pool, map->slot - 1), map);
 	if (end < m->pool.nslots && !test_bit(end, m->taken)) {
@@ -148,7 +148,7 @@ static void check_lookup(struct kunit *test, struct model *m,
 	rcu_read_unlock();
 }
 
-/* One allocation, with all that can be said about it; true if it worked. */
+/* Allocate once, and check all that can be said about it; true if it worked. */
 static bool alloc(struct kunit *test, struct model *m,
 		  const struct dma_window_req *req, unsigned int class)
 {
@@ -171,7 +171,7 @@ static bool alloc(struct kunit *test, struct model *m,
 				      req->nslots, req->align, req->phase, req->boundary,
 				      map->slot);
 	} else {
-		/* Naturally aligned, and large enough for any phase of it. */
+		/* A run of a class is aligned, and has room for any phase. */
 		KUNIT_EXPECT_EQ(test, map->class, class);
 		KUNIT_EXPECT_EQ(test, map->nslots, BIT(class));
 		KUNIT_EXPECT_GE(test, map->nslots, req->nslots);
@@ -238,7 +238,7 @@ static void check_figures(struct kunit *test, struct model *m)
 	check_walk(test, m);
 }
 
-/* Everything is given back, and all of it is there again. */
+/* Give everything back, and check that all of it is there again. */
 static void finish(struct kunit *test, struct model *m)
 {
 	while (m->nlive)
@@ -260,7 +260,7 @@ static struct dma_window_req streaming(struct model *m, unsigned int nslots)
 	};
 }
 
-/* A request of any kind; its class, if it has one. */
+/* Make a request of any kind. Returns its class, if it has one. */
 static unsigned int random_req(struct model *m, struct dma_window_req *req)
 {
 	unsigned int class;
@@ -302,7 +302,7 @@ static const struct {
 	{ 4103, 2 }, { 5000, 16 },
 };
 
-/* Random calls; it is mostly full, mostly empty, and everything in between. */
+/* Random calls; the pool is mostly full, mostly empty, and in between. */
 static void test_random(struct kunit *test)
 {
 	unsigned int i, round, refused = 0, fill;
@@ -357,7 +357,7 @@ static void test_largest(struct kunit *test)
 			KUNIT_ASSERT_FALSE(test, alloc(test, m, &req, DMA_WINDOW_NO_CLASS));
 		}
 		check_figures(test, m);
-		/* Tear it: a few somewhere. */
+		/* Tear the free run: take a few slots somewhere. */
 		req = streaming(m, 1 + rnd(m, 30));
 		req.align = 64;
 		req.phase = rnd(m, 64);
@@ -379,7 +379,7 @@ static void test_combs(struct kunit *test)
 		req = streaming(m, BIT(class));
 		while (m->nlive < MAX_LIVE - 10 && alloc(test, m, &req, DMA_WINDOW_NO_CLASS))
 			;
-		/* By place, the even ones go. */
+		/* Free the even ones, by place. */
 		half = 0;
 		for (i = m->nlive; i--;) {
 			if (!(m->live[i]->slot / BIT(class) % 2)) {
@@ -389,7 +389,7 @@ static void test_combs(struct kunit *test)
 		}
 		KUNIT_EXPECT_GT(test, half, 10);
 		check_figures(test, m);
-		/* One slot more than a gap has, and each alignment within it. */
+		/* One slot more than a gap, and each alignment in a gap. */
 		req.nslots = BIT(class) + 1;
 		alloc(test, m, &req, DMA_WINDOW_NO_CLASS);
 		for (i = 0; i < 8; i++) {
@@ -438,7 +438,7 @@ static void test_constraints(struct kunit *test)
 	finish(test, m);
 }
 
-/* Neither kind can take what the other one needs. */
+/* Shares: neither kind of request can take what the other one needs. */
 static void test_shares(struct kunit *test)
 {
 	struct model *m = model(test, 1024, 0);
@@ -471,7 +471,7 @@ static void test_rings_first(struct kunit *test)
 	finish(test, m);
 }
 
-/* What a CPU keeps goes when the CPU goes, and nothing else does. */
+/* A CPU that goes gives back what it keeps, and nothing else goes. */
 static void test_drain_cpu(struct kunit *test)
 {
 	struct model *m = model(test, 4096, 0);
@@ -534,8 +534,8 @@ static bool end_retired(struct model *m, unsigned int client, u64 offset)
 }
 
 /*
- * Retired runs are free as far as figures go and requests that find nothing else,
- * are not given to other requests, and can be ended by whose they were.
+ * Retired runs are free as far as figures go and requests that find nothing
+ * else, are not given to other requests, and can be ended by whose they were.
  */
 static void test_retired(struct kunit *test)
 {
@@ -564,7 +564,7 @@ static void test_retired(struct kunit *test)
 			check_room(test, m);
 		}
 
-		/* Undone late, by whose they were; the middle of a run is none. */
+		/* End a run late, by its client; its middle is no run. */
 		slot = find_next_bit(retired, m->pool.nslots, 0);
 		rcu_read_lock();
 		map = dma_window_pool_at(&m->pool, slot);
@@ -581,7 +581,7 @@ static void test_retired(struct kunit *test)
 		bitmap_clear(retired, slot, n);
 		check_room(test, m);
 
-		/* Of one of the two. */
+		/* Forget the runs of one of the two clients. */
 		dma_window_pool_forget(&m->pool, &clients[1]);
 		check_room(test, m);
 		for (slot = 0; slot < m->pool.nslots; slot++) {
@@ -594,7 +594,7 @@ static void test_retired(struct kunit *test)
 				clear_bit(slot, retired);
 		}
 
-		/* What there is room for elsewhere is placed elsewhere. */
+		/* Requests that find other room are placed there. */
 		req = streaming(m, 1);
 		n = bitmap_weight(retired, m->pool.nslots);
 		while (m->pool.nslots - m->pool.used > m->pool.reserve + 1 &&
@@ -606,7 +606,7 @@ static void test_retired(struct kunit *test)
 			KUNIT_EXPECT_FALSE(test, test_bit(m->live[m->nlive - 1]->slot, retired));
 		}
 		check_room(test, m);
-		/* All the rest, in one piece if it is. */
+		/* Take all the rest, in one piece if it is. */
 		req = streaming(m, largest(m, m->pool.nslots - m->pool.reserve));
 		if (req.nslots && m->nlive < MAX_LIVE)
 			KUNIT_EXPECT_TRUE(test, alloc(test, m, &req, DMA_WINDOW_NO_CLASS));
@@ -616,7 +616,7 @@ static void test_retired(struct kunit *test)
 	}
 }
 
-/* A window that goes takes what is retired along; what was undone is not retired. */
+/* A window that goes takes along retired runs, but not those undone. */
 static void test_retired_late(struct kunit *test)
 {
 	struct model *m = model(test, 1000, 0);
@@ -640,7 +640,7 @@ static void test_retired_late(struct kunit *test)
 	dma_window_pool_destroy(&m->pool);
 }
 
-/* Small windows on many CPUs: what they keep is a small part of it. */
+/* Small windows, many CPUs: all keep a small part of a window. */
 static void test_small(struct kunit *test)
 {
 	struct model *m = model(test, 512, 0);
@@ -657,7 +657,7 @@ static void test_small(struct kunit *test)
 	finish(test, m);
 }
 
-/* The most that was ever in use, whatever is now. */
+/* The mark is the most that was ever in use, whatever is now. */
 static void test_hiwater(struct kunit *test)
 {
 	struct model *m = model(test, 1024, 0);
@@ -671,7 +671,7 @@ static void test_hiwater(struct kunit *test)
 	finish(test, m);
 }
 
-/* Before it is live, and after, nobody finds a run, wherever they look. */
+/* A run is not found before it is live, nor after, from any of its slots. */
 static void test_not_live(struct kunit *test)
 {
 	struct model *m = model(test, 1000, 0);
@@ -693,7 +693,7 @@ static void test_not_live(struct kunit *test)
 	finish(test, m);
 }
 
-/* What a CPU keeps is what it gets next, also once others have drained it. */
+/* A CPU gets next what it keeps, also once others have drained it. */
 static void test_kept(struct kunit *test)
 {
 	struct model *m = model(test, 4096, 0);
@@ -716,8 +716,8 @@ static void test_kept(struct kunit *test)
 }
 
 /*
- * What is taken ahead leaves as much room for what is given back; and nothing
- * is, where others may need it.
+ * Runs that are taken ahead leave as much room for runs that are given back;
+ * none are taken ahead where others may need them.
  */
 static void test_refill(struct kunit *test)
 {
@@ -745,8 +745,8 @@ static void test_refill(struct kunit *test)
 }
 
 /*
- * Others may have filled what this CPU keeps since dma_window_pool_pop() found
- * nothing there, or the task may have come from another CPU.
+ * Other tasks may have filled what this CPU keeps since dma_window_pool_pop()
+ * found nothing there, or the task may have come from another CPU.
  */
 static void test_refill_of_full(struct kunit *test)
 {
@@ -810,7 +810,7 @@ struct racer {
 	const char		*wrong;
 };
 
-/* The bitmap is shared: whose bit is set already got what somebody else has. */
+/* The bitmap is shared: a racer finds its bits cleared if others had them. */
 static void racer_gives(struct racer *r, struct dma_window_mapping *map)
 {
 	unsigned int i;
@@ -831,7 +831,7 @@ static int racer(void *arg)
 	unsigned int i, slot;
 
 	prandom_seed_state(&state, r->seed);
-	/* For a second, and on a machine that is busy for as long as it takes. */
+	/* Race for a second, and on a busy machine for as long as it takes. */
 	while ((time_before(jiffies, end) || r->rounds <= 100) && !r->wrong) {
 		u32 random = prandom_u32_state(&state);
 		unsigned int class = random / 16 % DMA_WINDOW_CLASSES;

@@ -9,11 +9,11 @@
  *   pool     the free slots of a window, and what finds the owner of the
  *            others (pool.c)
  *   mapping  one record per mapped buffer or coherent allocation: the pool's
- *            while it says where it is, bounce.c's for the rest
+ *            for where its run is, bounce.c's for the rest
  *   client   one per device and window, from its first attach to its release
  *
- * Nothing here lives in window memory, and nothing that is read from window
- * memory is ever used as a pointer, a length or an index (I4).
+ * No record lives in window memory, and nothing that is read from window memory
+ * is ever used as a pointer, a length or an index (I4).
  *
  * Lock order:
  *   iommu group's mutex	see iommu_attach.c
@@ -72,11 +72,11 @@
  * @nslots: slots taken, padding before @offset included
  * @head: where the record of a run that begins at @slot is found, once it is
  *	live; in a leaf, under RCU
- * @client: whose it is; of a retired run, dma_window_retired() of whose it was
+ * @client: the run's client, or its dma_window_retired() if the run is retired
  * @orig: physical address of the driver's buffer; unused if @coherent
  * @size: bytes mapped
  * @offset: of the first mapped byte in the window, bytes
- * @dir: direction it was mapped for
+ * @dir: direction of the mapping
  * @coherent: an allocation, not a buffer: there is nothing to copy
  * @class: size class of the run, or DMA_WINDOW_NO_CLASS
  */
@@ -113,10 +113,10 @@ struct dma_window_stats {
 
 /**
  * struct dma_window_cpu - what a CPU has of a window for itself
- * @stats: its part of the window's counters
- * @top: by class, how many runs it keeps; only the CPU itself looks, with
+ * @stats: the CPU's part of the window's counters
+ * @top: by class, how many runs the CPU keeps; only the CPU itself looks, with
  *	interrupts disabled, and finds out late when others have taken them
- * @runs: by class, the runs that it keeps; others may take them by xchg()
+ * @runs: by class, the runs that the CPU keeps; others may take them by xchg()
  */
 struct dma_window_cpu {
 	struct dma_window_stats		stats;
@@ -131,7 +131,7 @@ struct dma_window_cpu {
  * struct dma_window_leaf - the records of runs that begin in 64 slots
  * @head: by slot; NULL if no live run begins there
  * @runs: runs that begin here, live or kept by a CPU; under pool->lock
- * @rcu: frees it
+ * @rcu: frees the leaf
  */
 struct dma_window_leaf {
 	struct dma_window_mapping	*head[DMA_WINDOW_LEAF_SLOTS];
@@ -139,7 +139,7 @@ struct dma_window_leaf {
 	struct rcu_head			rcu;
 };
 
-/* In pool->leaves[]: not a leaf but the run that covers it. */
+/* Mark in pool->leaves[]: not a leaf but the run that covers its slots. */
 #define DMA_WINDOW_COVERED	1UL
 
 /* The longest free run below a node of the tree, and those at its ends. */
@@ -156,18 +156,19 @@ struct dma_window_node {
  * @nslots: number of slots
  * @first: place of slot 0 in a naturally aligned run of the largest class
  * @reserve: slots at the end that streaming may not have
- * @retired: there may be retired runs: what a driver forgot, not used again as
- *	long as there is other room; written under @lock
+ * @retired: there may be retired runs: those that a driver forgot, not used
+ *	again as long as there is other room; written under @lock
  * @depth: by class, how many runs a CPU may keep
- * @base: by class, where they begin in its runs[]
- * @entries: length of its runs[]
+ * @base: by class, where the class begins in a CPU's runs[]
+ * @entries: length of a CPU's runs[]
  * @words: words in @free, a power of two
  * @free: a bit per slot, set if the slot is free
  * @tree: as a heap: the root is 1, the words' nodes begin at @words
  * @lock: protects @free, @tree, @used, @hiwater, @nleaves, writes to @leaves
- * @used: slots that are not free, those that CPUs keep and retired ones included
+ * @used: slots that are not free, those that CPUs keep and retired ones
+ *	included
  * @hiwater: largest value of @used so far
- * @nleaves: leaves there are
+ * @nleaves: number of leaves
  */
 struct dma_window_pool {
 	struct dma_window_cpu __percpu	*cpu;
@@ -240,7 +241,7 @@ size_t dma_window_pool_metadata(struct dma_window_pool *pool);
 /**
  * dma_window_pool_pop() - take a run that this CPU keeps
  * @pool: the pool
- * @c: this CPU's part of it
+ * @c: this CPU's part of @pool
  * @class: size class
  *
  * Context: any, interrupts disabled. Takes no lock.
@@ -258,8 +259,8 @@ dma_window_pool_pop(struct dma_window_pool *pool, struct dma_window_cpu *c,
 		return NULL;
 	top--;
 	/*
-	 * If others have drained it, then most likely all below it, too; what
-	 * they have not is found again when the next one is pushed.
+	 * If others have drained the entry, then most likely all below, too.
+	 * Runs that they left are found again when the next one is pushed.
 	 */
 	map = xchg(&c->runs[pool->base[class] + top], NULL);
 	c->top[class] = map ? top : 0;
@@ -269,12 +270,12 @@ dma_window_pool_pop(struct dma_window_pool *pool, struct dma_window_cpu *c,
 /**
  * dma_window_pool_push() - keep a run for this CPU's next mapping
  * @pool: the pool
- * @c: this CPU's part of it
+ * @c: this CPU's part of @pool
  * @map: the run's record, of a class; nothing leads to it any more
  *
  * Context: any, interrupts disabled. Takes no lock.
  *
- * Return: true if it was kept; else it is still the caller's.
+ * Return: true if the run was kept; else it is still the caller's.
  */
 static inline bool dma_window_pool_push(struct dma_window_pool *pool,
 					struct dma_window_cpu *c,
@@ -283,8 +284,8 @@ static inline bool dma_window_pool_push(struct dma_window_pool *pool,
 	unsigned int top = c->top[map->class];
 
 	/*
-	 * A drain that we overtook has left some behind, below what it took:
-	 * they are still ours. See dma_window_pool_pop().
+	 * A drain that this CPU overtook has left some runs behind, below what
+	 * it took: they are still this CPU's. See dma_window_pool_pop().
 	 */
 	while (top < pool->depth[map->class] &&
 	       READ_ONCE(c->runs[pool->base[map->class] + top]))
@@ -293,7 +294,7 @@ static inline bool dma_window_pool_push(struct dma_window_pool *pool,
 		c->top[map->class] = top;
 		return false;
 	}
-	/* All that was done to it before it can be had. Pairs with xchg(). */
+	/* Write the record before others can have it. Pairs with xchg(). */
 	smp_store_release(&c->runs[pool->base[map->class] + top], map);
 	c->top[map->class] = top + 1;
 	return true;
@@ -314,18 +315,19 @@ struct dma_window_device_stats {
  * struct dma_window - the memory that the devices of one region can reach
  * @list: in dma_window_list
  * @region: the region's node (reference held), or NULL
- * @group: the IOMMU group of untrusted devices without a region that it was made
- *	for (reference held), or NULL
- * @users: clients; if it was made for a @group, with the last one it goes
- * @free: frees it
+ * @group: the IOMMU group of untrusted devices without a region that the window
+ *	was made for (reference held), or NULL
+ * @users: clients; a window that was made for a @group goes with the last one
+ * @free: frees the window
  * @name: the region's name, for messages and debugfs
  * @base: physical address, bytes
  * @size: bytes
  * @vaddr: @base in the linear map
  * @announced: the boot line that describes it is out
- * @leaked: an IOMMU did not let go of some of it, or of what was mapped beside it
- * @dir: its directory in debugfs, or NULL
- * @pool: its free slots, and its counters
+ * @leaked: an IOMMU did not let go of a part of the window, or of what was
+ *	mapped beside it
+ * @dir: the window's directory in debugfs, or NULL
+ * @pool: the window's free slots, and its counters
  */
 struct dma_window {
 	struct list_head	list;
@@ -350,7 +352,7 @@ struct dma_window {
  * @win: its window
  * @prop: the property that names the region, for messages
  * @bus_base: bus address of the window's first byte, as the device sees it
- * @bus_last: of its last byte
+ * @bus_last: bus address of the window's last byte
  * @natural: what is naturally aligned in memory is so on the bus, up to the
  *	largest size class, and all of the window is within the bus's limit
  * @simple: buffers of up to this size can have any run of their class, bytes
@@ -363,7 +365,7 @@ struct dma_window {
  * @ratelimit: of its messages about a window that is full or out of reach
  * @warned: a bit for each kind of enum dma_window_bug that was logged
  * @iommu: the IOMMU domain that the window is mapped into, or NULL without one
- * @dir: its directory in debugfs, or NULL
+ * @dir: the device's directory in debugfs, or NULL
  * @rcu: frees the client when no lookup can be passing it any more
  */
 struct dma_window_client {
@@ -393,12 +395,13 @@ struct dma_window_client {
  * dma_window_retired() - the mark of a device's retired runs
  * @client: the device and its window
  *
- * By device, because it may have another client by the time of a late unmap.
+ * The mark goes by device, because a device may have another client by the time
+ * of a late unmap.
  *
  * Context: any.
  *
- * Return: the value of dma_window_mapping.client, to be compared only. No client
- * has this address, so no look-up finds the run.
+ * Return: the value of dma_window_mapping.client, to be compared only. No
+ * client has this address, so no look-up finds the run.
  */
 static inline struct dma_window_client *
 dma_window_retired(const struct dma_window_client *client)
@@ -440,7 +443,8 @@ extern struct hlist_head dma_window_clients[BIT(DMA_WINDOW_CLIENTS_BITS)];
  *
  * Context: any, interrupts disabled or under the RCU read lock.
  *
- * Return: its client, or NULL if it has no window; see dma_window_client_of().
+ * Return: its client, or NULL if @dev has no window; see
+ * dma_window_client_of().
  */
 static inline struct dma_window_client *
 dma_window_client_find(struct device *dev)
@@ -480,8 +484,8 @@ bool dma_window_client_names(struct dma_window *win,
  * enum dma_window_named - what firmware says about a device's region
  * @DMA_WINDOW_UNNAMED: nothing
  * @DMA_WINDOW_MAINLINE: a pool that swiotlb serves
- * @DMA_WINDOW_BRIDGE: it is a PCI bridge on the way from endpoints to a region;
- *	it has no business with DMA, and gets none
+ * @DMA_WINDOW_BRIDGE: a PCI bridge on the way from endpoints to a region; a
+ *	bridge has no business with DMA, and gets none
  * @DMA_WINDOW_NAMED: a region that we serve, or refuse
  */
 enum dma_window_named {
@@ -495,7 +499,7 @@ enum dma_window_named {
  * struct dma_window_ref - the property that names a device's region
  * @holder: the node that has the property (reference held)
  * @prop: the property
- * @region: the node it names, or NULL if it names none (reference held)
+ * @region: the node that the property names, or NULL (reference held)
  */
 struct dma_window_ref {
 	struct device_node	*holder;
@@ -556,7 +560,7 @@ enum dma_window_bug {
  * enum dma_window_way - how a buffer of a device behind an IOMMU gets mapped
  * @DMA_WINDOW_COPY: bounced as a whole, or not at all
  * @DMA_WINDOW_COPY_OR_MAP: bounced as a whole; in place if the window is full
- * @DMA_WINDOW_MAP: in place, but for the granules it does not cover whole
+ * @DMA_WINDOW_MAP: in place, but for the granules that it does not cover whole
  */
 enum dma_window_way {
 	DMA_WINDOW_COPY,
