@@ -2,15 +2,16 @@
 /*
  * Restricted DMA windows: attaching devices to windows.
  *
- * From of_dma_configure_id(), at every probe, in two steps: before anything
- * can return early, a device that names a region gets operations that refuse
- * everything; only when all is well does it get those of its window. So
- * whatever goes wrong, and whether or not the caller looks at the error, the
+ * Attach from of_dma_configure_id(), at every probe, in two steps: before
+ * anything can return early, give a device that names a region operations that
+ * refuse everything; give it those of its window only when all is well.
+ * Whatever goes wrong, and whether or not the caller looks at the error, the
  * device does no DMA outside its region (I2).
  *
  * A client (a device's tie to its window) is made at the first successful
- * attach and lives until the device is released. When a driver goes, what it has
- * left mapped is taken back: no driver is bound, so nobody has a use for it.
+ * attach and lives until the device is released. When a driver goes, the
+ * mappings that it has left are taken back: no driver is bound, so nobody has a
+ * use for them.
  */
 
 #define pr_fmt(fmt) "dma-window: " fmt
@@ -32,7 +33,7 @@
 DEFINE_MUTEX(dma_window_mutex);
 LIST_HEAD(dma_window_list);
 
-/* Windows without devices that an IOMMU did not let go of. */
+/* Windows without devices, of whose memory an IOMMU did not let go. */
 static LIST_HEAD(lost_windows);
 
 DEFINE_STATIC_KEY_FALSE(dma_window_key);
@@ -44,10 +45,10 @@ struct hlist_head dma_window_clients[BIT(DMA_WINDOW_CLIENTS_BITS)];
  * dma_window_client_of() - the window of a device
  * @dev: the device
  *
- * Context: any. What it returns stays until @dev is released, or is configured
- * for another window, or none.
+ * Context: any. The client stays until @dev is released, or is configured for
+ * another window, or none.
  *
- * Return: its client, or NULL if it has no window.
+ * Return: the client of @dev, or NULL if @dev has no window.
  */
 struct dma_window_client *dma_window_client_of(struct device *dev)
 {
@@ -128,7 +129,7 @@ unsigned int __dma_window_max_sectors(struct device *dev, unsigned int limit)
 }
 EXPORT_SYMBOL_GPL(__dma_window_max_sectors);
 
-/* dma-iommu looks at its own flag before it looks at a device's operations. */
+/* The DMA API looks at dma-iommu's flag before a device's own operations. */
 static void bypass_dma_iommu(struct device *dev, bool bypass)
 {
 #ifdef CONFIG_IOMMU_DMA
@@ -139,7 +140,7 @@ static void bypass_dma_iommu(struct device *dev, bool bypass)
 #endif
 }
 
-/* ---- What userspace may set, for devices behind an IOMMU ---- */
+/* ---- Settings of userspace, for devices behind an IOMMU ---- */
 
 static ssize_t copybreak_show(struct device *dev, struct device_attribute *attr,
 			      char *buf)
@@ -180,7 +181,7 @@ static const struct attribute_group client_group = {
 	.attrs	= client_attrs,
 };
 
-/* Nothing leads to it any more. */
+/* Free a window that is on no list and has no client. */
 static void window_destroy(struct dma_window *win)
 {
 	dma_window_pool_destroy(&win->pool);
@@ -188,20 +189,22 @@ static void window_destroy(struct dma_window *win)
 	kfree(win);
 }
 
-/* Once nobody can look up a client of it any more. */
+/* Work item: free a window whose clients no lookup can find any more. */
 static void window_free(struct work_struct *work)
 {
 	struct dma_window *win = container_of(work, struct dma_window, free);
 
 	/*
 	 * A late unmap may have claimed the last mapping and still be copying.
-	 * Its run is in use until it is free, or kept by a CPU, which the count
-	 * takes back. Then it is in a section with interrupts disabled at most.
+	 * The mapping's run counts as used until the unmap has freed it, or
+	 * given it to a CPU to keep; dma_window_pool_used() takes back what
+	 * CPUs keep. After that, the unmap is in a section with interrupts
+	 * disabled at most, which synchronize_rcu() waits for.
 	 */
 	while (!READ_ONCE(win->leaked) && dma_window_pool_used(&win->pool))
 		msleep(20);
 	synchronize_rcu();
-	/* A device may still reach it: nobody else is to have it, ever. */
+	/* A device may still reach the memory: give it to nobody, ever. */
 	if (win->leaked) {
 		mutex_lock(&dma_window_mutex);
 		list_add(&win->list, &lost_windows);
@@ -220,8 +223,9 @@ static void window_free(struct work_struct *work)
 }
 
 /*
- * The window of a group that has no device left. Not at once: to let go of the
- * group may free its domain, and that takes dma_window_mutex.
+ * Unlist the window of a group that has no device left, and let a work item
+ * free the window: letting go of the group may free its domain, and that takes
+ * dma_window_mutex, which is held here.
  */
 static void window_gone(struct dma_window *win)
 {
@@ -233,7 +237,10 @@ static void window_gone(struct dma_window *win)
 	queue_work(system_unbound_wq, &win->free);
 }
 
-/* Readers, and whoever undoes a last mapping, are under the RCU read lock. */
+/*
+ * Free a client after a grace period: readers, and whoever undoes the client's
+ * last mapping, are under the RCU read lock.
+ */
 static void client_free(struct rcu_head *rcu)
 {
 	struct dma_window_client *client;
@@ -261,8 +268,8 @@ static void client_drop(struct dma_window_client *client)
 }
 
 /*
- * Take back, from the window and from the IOMMU, all mappings that a device's last
- * driver has left. The device has no driver now, or is about to get one.
+ * Take back, from the window and from the IOMMU, all mappings that a device's
+ * last driver has left. The device has no driver now, or is about to get one.
  */
 static void client_reclaim(struct dma_window_client *client, bool gone)
 {
@@ -318,7 +325,7 @@ bool dma_window_of_begin(struct device *dev, struct device_node *np,
 	if (named == DMA_WINDOW_UNNAMED && !dma_window_attached(dev))
 		return force_dma;
 
-	/* Also for mainline's pool: see dma_window_confined(). */
+	/* Enable for mainline's pool, too: see dma_window_confined(). */
 	static_branch_enable(&dma_window_key);
 
 	if (named == DMA_WINDOW_BRIDGE) {
@@ -326,17 +333,17 @@ bool dma_window_of_begin(struct device *dev, struct device_node *np,
 		return force_dma;
 	}
 	if (named == DMA_WINDOW_NAMED) {
-		/* Foreign operations are left for attach to find and refuse. */
+		/* Leave foreign operations for attach to find and refuse. */
 		if (!dev->dma_ops || __dma_window_attached(dev))
 			deny(dev);
 		return true;
 	}
 
 	if (__dma_window_attached(dev)) {
-		/* It had a region, and the property is gone. */
+		/* The device had a region, and the property is gone. */
 		struct dma_window_client *client = dma_window_client_of(dev);
 
-		/* Or never had one. */
+		/* An untrusted device never had a region. */
 		if (client && client->win->group)
 			return force_dma;
 		if (client) {
@@ -363,8 +370,9 @@ static void window_clear(struct dma_window *win)
 }
 
 /*
- * One line per window: when all the devices of the board have been probed, or
- * for a window that is made later, with its first device.
+ * Set when all the devices of the board have been probed: then each window is
+ * announced in one line. A window that is made later is announced with its
+ * first device.
  */
 static bool booted;
 
@@ -380,7 +388,7 @@ static void announce(struct dma_window *win)
 	lockdep_assert_held(&dma_window_mutex);
 
 	client_names(win, append_name, &devices);
-	/* None, if it was made for a device that was then refused. */
+	/* A window has no device if the one it was made for was refused. */
 	if (!seq_buf_used(&devices))
 		return;
 	pr_info("%s: %llu KiB at %#llx, for%s%s\n", win->name,
@@ -389,7 +397,7 @@ static void announce(struct dma_window *win)
 	win->announced = true;
 }
 
-/* What it kept is of use to others. */
+/* CPU hotplug callback: return the runs that a dead CPU keeps to the pool. */
 static int cpu_dead(unsigned int cpu)
 {
 	struct dma_window *win;
@@ -405,7 +413,7 @@ static int __init announce_all(void)
 {
 	struct dma_window *win;
 
-	/* Without it, a request that finds no room drains that CPU's, too. */
+	/* Without cpu_dead(), a full window drains dead CPUs' runs, too. */
 	if (cpuhp_setup_state_nocalls(CPUHP_BP_PREPARE_DYN, "dma/window:dead",
 				      NULL, cpu_dead) < 0)
 		pr_warn("no notice of CPUs that go offline\n");
@@ -437,16 +445,16 @@ static struct dma_window *window_new(phys_addr_t base, phys_addr_t size)
 	return win;
 }
 
-/* Make a window that is complete what devices can be given. */
+/* Share a complete window with the host, and list it for devices. */
 static int window_share(struct device *dev, const struct dma_window_ref *ref,
 			struct dma_window *win)
 {
 	int ret;
 
 	/*
-	 * Whatever was here before is not the devices' to read. In a protected
-	 * guest the window is private until it is shared, and sharing may
-	 * scramble it: clear it before and after.
+	 * Clear the window before and after sharing: what its memory held
+	 * before is not the devices' to read. In a protected guest the window
+	 * is private until it is shared, and sharing may scramble it.
 	 */
 	window_clear(win);
 	ret = set_memory_decrypted((unsigned long)win->vaddr,
@@ -516,7 +524,7 @@ static struct dma_window *window_get(struct device *dev,
 	return window_create(dev, ref, base, size);
 }
 
-/* Why the device itself, whatever its region, cannot have a window. */
+/* Refuse a device that cannot have a window, whatever its region. */
 static int check_device(struct device *dev, const struct dma_window_ref *ref,
 			struct device_node *np, const u32 *id, int iommu_err,
 			bool *iommu)
@@ -543,13 +551,13 @@ static int check_device(struct device *dev, const struct dma_window_ref *ref,
 	return dma_window_iommu_check(dev, ref, iommu);
 }
 
-/* The window's bus address for @dev, if it is contiguous on the bus. */
+/* The window's bus address for @dev, if the window is contiguous on the bus. */
 static int bus_base(struct device *dev, const struct dma_window_ref *ref,
 		    struct dma_window *win, dma_addr_t *base)
 {
 	const struct bus_dma_region *map = dev->dma_range_map;
 
-	/* One range of dma-ranges has to hold all of it. */
+	/* Find the range of dma-ranges that has to hold all of the window. */
 	while (map && map->size &&
 	       (win->base < map->cpu_start ||
 		win->base - map->cpu_start >= map->size))
@@ -629,7 +637,7 @@ static int client_attach(struct device *dev, const struct dma_window_ref *ref,
 	hlist_add_head_rcu(&client->node,
 			   &dma_window_clients[hash_ptr(dev, DMA_WINDOW_CLIENTS_BITS)]);
 natural:
-	/* The bus's limit was worked out anew, too. */
+	/* The bus limit was worked out anew, too. */
 	client->natural = IS_ALIGNED(base - win->base, DMA_WINDOW_MAX_CLASS_SIZE) &&
 			  (!dev->bus_dma_limit ||
 			   dev->bus_dma_limit >= base + win->size - 1);
@@ -672,7 +680,7 @@ static struct dma_window *group_window_get(struct device *dev,
 	ret = window_share(dev, ref, win);
 	if (!ret)
 		return win;
-	/* Some of it may be shared with the host: it is not used again. */
+	/* Memory that may be shared with the host is not used again. */
 	iommu_group_put(win->group);
 	kfree(win->name);
 	window_destroy(win);
@@ -683,7 +691,10 @@ free:
 	return ERR_PTR(ret);
 }
 
-/* Its domain may have been replaced by one that windows are not for. */
+/*
+ * Take the window from an untrusted device: its IOMMU domain may have been
+ * replaced by one that windows are not for.
+ */
 static int detach_untrusted(struct device *dev)
 {
 	struct dma_window_client *client = dma_window_client_of(dev);
@@ -724,7 +735,7 @@ static int attach_untrusted(struct device *dev)
 	win = exposed ? ERR_PTR(-EIO) : group_window_get(dev, &ref, group, size);
 	ret = PTR_ERR_OR_ZERO(win);
 	if (!ret) {
-		/* The client that is replaced may be the last one it had. */
+		/* Hold the window: the old client may be its last one. */
 		win->users++;
 		ret = client_attach(dev, &ref, win, true);
 		if (!--win->users)
@@ -745,7 +756,7 @@ static int attach_untrusted(struct device *dev)
 		return 0;
 	}
 	if (dma_window_client_of(dev) || exposed) {
-		/* What it has mapped, dma-iommu could not undo. */
+		/* Deny the device: dma-iommu could not undo its mappings. */
 		deny(dev);
 		trace_dma_window_refuse(dev, ret);
 		return ret;
@@ -761,9 +772,9 @@ static int attach_untrusted(struct device *dev)
 
 /*
  * Hold the device's IOMMU group, so that its domain stays what it is until the
- * operations are set. A change after that finds them: dma_window_iommu_setup().
- * Only for the devices that this is about: while a group is held, VFIO cannot
- * have it.
+ * operations are set. A later change of domain finds the operations: see
+ * dma_window_iommu_setup(). Hold the group only for devices that are to have
+ * such a window, or have one: while a group is held, VFIO cannot have it.
  */
 static int attach_untrusted_held(struct device *dev)
 {
@@ -781,7 +792,7 @@ static int attach_untrusted_held(struct device *dev)
 	return ret;
 }
 
-/* Attach a device that names a region; its IOMMU group is held, if any. */
+/* Attach a device that names a region, with its IOMMU group, if any, held. */
 static int attach_region(struct device *dev, const struct dma_window_ref *ref,
 			 struct device_node *np, const u32 *id, int iommu_err)
 {
@@ -789,7 +800,7 @@ static int attach_region(struct device *dev, const struct dma_window_ref *ref,
 	bool iommu;
 	int ret;
 
-	/* Check before dma_window_mutex: the IOMMU group's mutex is taken. */
+	/* Check without dma_window_mutex: the IOMMU group's mutex is taken. */
 	ret = check_device(dev, ref, np, id, iommu_err, &iommu);
 	if (ret)
 		return ret;
@@ -818,21 +829,23 @@ static int attach_region(struct device *dev, const struct dma_window_ref *ref,
  * dma_window_of_attach() - confine a device to the region that it names
  * @dev: the device, its DMA otherwise configured
  * @np: the node that has its DMA configuration
- * @id: its input ID, if @np has an iommu-map for it and it is not a PCI device
- * @iommu_err: what of_iommu_configure() returned for it
+ * @id: input ID of @dev, if @np has an iommu-map for it and @dev is no PCI
+ *	device
+ * @iommu_err: what of_iommu_configure() returned for @dev
  *
  * Context: may sleep; called before the device's driver is probed. Takes
  * dma_window_mutex, and the device's IOMMU group for as long as it runs.
  *
  * Return: 0 if the device has its window, or names no region; -EPROBE_DEFER,
- * with no message, if its IOMMU group is still being set up. Otherwise an error,
- * with which its probe must fail, and the reason was logged:
+ * with no message, if its IOMMU group is still being set up. Otherwise an
+ * error, with which the device's probe must fail, and the reason was logged:
  * -EINVAL, -ENODEV, -ENOSPC, -EBUSY or -EPERM from dma_window_region_check();
  * -EOPNOTSUPP, -ENODEV or -EBUSY from dma_window_iommu_check(); -ENODEV if the
- * tree puts it behind an IOMMU that is not there; -EBUSY if its IOMMU group is in
- * use, or if it has DMA operations or coherent memory of its own; -EOPNOTSUPP if
- * it is not coherent; -ENXIO if it cannot reach the region; -EIO if its IOMMU
- * domain leads to memory of others; -EFBIG, -ENOMEM. Whatever the error, a device that names a region can do no DMA.
+ * tree puts the device behind an IOMMU that is not there; -EBUSY if its IOMMU
+ * group is in use, or if the device has DMA operations or coherent memory of
+ * its own; -EOPNOTSUPP if the device is not coherent; -ENXIO if it cannot reach
+ * the region; -EIO if its IOMMU domain leads to memory of others; -EFBIG,
+ * -ENOMEM. Whatever the error, a device that names a region can do no DMA.
  */
 int dma_window_of_attach(struct device *dev, struct device_node *np,
 			 const u32 *id, int iommu_err)
@@ -846,20 +859,20 @@ int dma_window_of_attach(struct device *dev, struct device_node *np,
 	case DMA_WINDOW_NAMED:
 		break;
 	case DMA_WINDOW_BRIDGE:
-		/* Again, should its DMA have been configured meanwhile. */
+		/* Deny again, should DMA have been configured meanwhile. */
 		deny(dev);
 		dma_window_ref_put(&ref);
 		return 0;
 	default:
 		if (!static_branch_unlikely(&dma_window_key))
 			return attach_untrusted_held(dev);
-		/* dma_window_of_begin() left it denied: see there. */
+		/* dma_window_of_begin() left the device denied: see there. */
 		client = dma_window_client_of(dev);
 		if (dma_window_attached(dev) && !(client && client->win->group)) {
 			dev_err(dev, "names no restricted-dma-region any more\n");
 			return -EBUSY;
 		}
-		/* It would map for both of them. */
+		/* Mappings of dma-iommu would be in reach of both devices. */
 		other = dma_window_iommu_differs(dev, NULL);
 		if (other) {
 			deny(dev);
@@ -871,7 +884,7 @@ int dma_window_of_attach(struct device *dev, struct device_node *np,
 		return attach_untrusted_held(dev);
 	}
 
-	/* See attach_untrusted_held(). */
+	/* Hold the IOMMU group: see attach_untrusted_held(). */
 	ret = iommu_device_use_default_domain(dev);
 	if (!ret) {
 		ret = attach_region(dev, &ref, np, id, iommu_err);

@@ -3,9 +3,9 @@
  * Restricted DMA windows: /sys/kernel/debug/swiotlb/<region>/.
  *
  * The io_tlb_* files are those that a swiotlb pool has there, in the same unit
- * of 2 KiB slots, so that what reads them for swiotlb reads them here. The
- * others are bytes or plain counts, one decimal number a file. A device behind
- * an IOMMU has counters of its own in a directory of its name.
+ * of 2 KiB slots, so that readers of swiotlb's files can read the windows'
+ * files. The others are bytes or plain counts, one decimal number a file. A
+ * device behind an IOMMU has counters of its own in a directory of its name.
  */
 
 #include <linux/debugfs.h>
@@ -47,7 +47,7 @@ static int hiwater_set(void *data, u64 val)
 {
 	struct dma_window *win = data;
 
-	/* As swiotlb has it: it can be reset, not made up. */
+	/* Let the mark be reset, but not made up, as swiotlb does. */
 	if (val)
 		return -EINVAL;
 
@@ -102,7 +102,9 @@ static void show_name(void *arg, const char *name)
 
 static int devices_show(struct seq_file *s, void *unused)
 {
-	/* Whoever removes this file holds the mutex, and waits for us. */
+	/*
+	 * Only try: the remover of this file holds the mutex, and waits for us.
+	 */
 	if (!dma_window_client_names(s->private, show_name, s))
 		return restart_syscall();
 	return 0;
@@ -214,7 +216,8 @@ static const struct {
  * dma_window_debugfs_add_client() - make the files of a device behind an IOMMU
  * @client: the device and its window
  *
- * Does nothing before the window has its directory, which adds what there is.
+ * Does nothing before the window has its directory; dma_window_debugfs_add()
+ * adds the clients that there are.
  *
  * Context: may sleep. Called with dma_window_mutex held.
  */
@@ -249,7 +252,8 @@ void dma_window_debugfs_remove_client(struct dma_window_client *client)
  * dma_window_debugfs_add() - make a window's files
  * @win: the window
  *
- * Does nothing before dma_window_debugfs_init(), which adds what there is.
+ * Does nothing before dma_window_debugfs_init(), which adds the windows that
+ * there are.
  *
  * Context: may sleep. Called with dma_window_mutex held.
  */
@@ -283,7 +287,7 @@ void dma_window_debugfs_remove(struct dma_window *win)
 	debugfs_remove_recursive(win->dir);
 }
 
-/* After swiotlb has made its directory, in a late_initcall. */
+/* Run after swiotlb has made its directory, in a late_initcall. */
 static int __init dma_window_debugfs_init(void)
 {
 	struct dma_window *win;

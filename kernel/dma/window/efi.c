@@ -3,11 +3,12 @@
  * Restricted DMA windows: regions and what EFI keeps in memory.
  *
  * When the guest was booted by UEFI, memblock has what firmware said is memory,
- * and reserves what the kernel knows to be in use. In what a region itself has
- * reserved, both are lost: look at the memory map.
+ * and reserves what the kernel knows to be in use. Inside what a region itself
+ * has reserved, both are lost: look at the memory map.
  *
  * Memory of boot services is the kernel's, and firmware that reads the tree may
- * have reserved the region as such. Some tables stay there: see efi_mem_reserve().
+ * have reserved the region as such. Some tables stay there: see
+ * efi_mem_reserve().
  */
 
 #include <linux/efi.h>
@@ -28,7 +29,7 @@ static const char *kept_as(const efi_memory_desc_t *md)
 		return NULL;
 	case EFI_LOADER_CODE:
 	case EFI_LOADER_DATA:
-		/* The kernel, its initrd and tree, and what the stub handed over. */
+		/* The kernel, its initrd and tree, and data of the stub. */
 		return "what the boot loader left";
 	case EFI_RUNTIME_SERVICES_CODE:
 	case EFI_RUNTIME_SERVICES_DATA:
@@ -114,15 +115,16 @@ static u64 tables_in(u64 base, u64 end)
 
 /**
  * dma_window_efi_check() - does EFI keep something in a region?
- * @dev: the device that names it, for messages
- * @ref: where it names it
+ * @dev: the device that names the region, for messages
+ * @ref: where @dev names the region
  * @base: the region's physical address, bytes
- * @size: its size, bytes
+ * @size: the region's size, bytes
  *
  * Context: may sleep.
  *
  * Return: 0 if the guest was not booted by UEFI, or all of the region is the
- * kernel's; -EBUSY if not; -ENODEV if that cannot be told. The reason was logged.
+ * kernel's; -EBUSY if not; -ENODEV if that cannot be told. The reason was
+ * logged.
  */
 int dma_window_efi_check(struct device *dev, const struct dma_window_ref *ref,
 			 phys_addr_t base, phys_addr_t size)

@@ -4,9 +4,9 @@
  *
  * Three sets. A device with a window has dma_window_ops, or behind an IOMMU
  * dma_window_iommu_ops, which bounce or map. A device that was refused has
- * dma_window_deny_ops: it can map and allocate nothing, but what it had mapped
- * before (its region may have been good at an earlier probe) can still be
- * synced and undone.
+ * dma_window_deny_ops: it can map and allocate nothing, but the mappings that
+ * it had before (its region may have been good at an earlier probe) can still
+ * be synced and undone.
  *
  * A device that has these operations but no client, because somebody copied
  * the operations of another device, is refused too.
@@ -107,7 +107,7 @@ static int window_map_sg(struct device *dev, struct scatterlist *sgl, int nents,
 	return nents;
 
 unmap:
-	/* The device never saw these: there is nothing to copy back. */
+	/* The device never saw these buffers: copy nothing back. */
 	window_unmap_sg(dev, sgl, i, dir, attrs | DMA_ATTR_SKIP_CPU_SYNC);
 	sg_dma_len(sgl) = 0;
 	return ret;
@@ -303,7 +303,7 @@ static void iommu_sync_sg_for_cpu(struct device *dev, struct scatterlist *sgl,
 	struct scatterlist *sg;
 	int i;
 
-	/* Fewer than there were, if some were merged. */
+	/* Entries are fewer than there were, if some were merged. */
 	for_each_sg(sgl, sg, nents, i) {
 		if (!sg_dma_len(sg))
 			break;
@@ -327,13 +327,16 @@ static void iommu_sync_sg_for_device(struct device *dev,
 	}
 }
 
-/* As dma-iommu has it: a driver that asks takes 32 bits then. */
+/* Ask for 32 bits, as dma-iommu does: a driver that asks takes them then. */
 static u64 iommu_required_mask(struct device *dev)
 {
 	return max(window_required_mask(dev), DMA_BIT_MASK(32));
 }
 
-/* Buffers of either direction: unless both can be in place, as without an IOMMU. */
+/*
+ * The limit is for buffers of either direction: unless both can be in place, it
+ * is that without an IOMMU.
+ */
 static size_t iommu_max_mapping_size(struct device *dev)
 {
 	struct dma_window_client *client = dma_window_client_of(dev);
@@ -344,7 +347,7 @@ static size_t iommu_max_mapping_size(struct device *dev)
 	       DMA_WINDOW_MAX_LARGE : dma_window_max_request(client->win);
 }
 
-/* Coherent memory is the window's; so is what is small. */
+/* Coherent memory and small buffers are in the window. */
 const struct dma_map_ops dma_window_iommu_ops = {
 	.alloc			= window_alloc,
 	.free			= window_free,
@@ -373,7 +376,7 @@ static bool behind_iommu(struct device *dev)
 	return client && client->iommu;
 }
 #else
-/* No device with a window is behind one. */
+/* Unused: no device with a window is behind an IOMMU. */
 const struct dma_map_ops dma_window_iommu_ops = {};
 
 static bool behind_iommu(struct device *dev)
@@ -406,7 +409,7 @@ static size_t deny_max_mapping_size(struct device *dev)
 	return 0;
 }
 
-/* What was mapped before is undone by whoever did it. */
+/* Undo mappings of before the refusal by the operations that made them. */
 static void deny_unmap_sg(struct device *dev, struct scatterlist *sgl,
 			  int nents, enum dma_data_direction dir,
 			  unsigned long attrs)
@@ -435,7 +438,7 @@ static void deny_sync_sg_for_device(struct device *dev, struct scatterlist *sgl,
 		window_sync_sg_for_device(dev, sgl, nents, dir);
 }
 
-/* Whatever is missing here, the core answers with an error. */
+/* The core answers calls of missing operations with an error. */
 const struct dma_map_ops dma_window_deny_ops = {
 	.free			= window_free,
 	.free_pages		= window_free_pages,

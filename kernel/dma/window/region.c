@@ -3,8 +3,8 @@
  * Restricted DMA windows: which region a device names, and whether that region
  * is what it says.
  *
- * Nothing here is trusted to have been checked before. That a region is listed
- * by of_reserved_mem_lookup() only means that its node was parsed: the memory
+ * Trust nothing to have been checked before. A region that
+ * of_reserved_mem_lookup() finds is only one whose node was parsed: its memory
  * may have been given back since, may never have been RAM, or may be somebody
  * else's as well, because memblock_reserve() does not mind an overlap.
  */
@@ -33,14 +33,14 @@ module_param(mainline_pool, bool, 0400);
 MODULE_PARM_DESC(mainline_pool,
 		 "leave memory-region = <restricted-dma-pool> to swiotlb");
 
-/* What the boot loader left in memory; a region must not overlap it. */
+/* Ranges that the boot loader filled; a region must not overlap them. */
 static struct boot_range {
 	const char	*name;
 	phys_addr_t	base;
 	phys_addr_t	size;
 } boot_ranges[3];
 
-/* Early, because all of this is __initdata, and before any device is probed. */
+/* Run early: all of these are __initdata, and no device is probed yet. */
 static int __init note_boot_ranges(void)
 {
 	boot_ranges[0].name = "the kernel image";
@@ -73,7 +73,7 @@ static bool overlap(phys_addr_t a, phys_addr_t asize,
  *
  * Context: any.
  *
- * Return: true if it is.
+ * Return: true if @node is a host bridge's.
  */
 bool dma_window_is_pci_host(const struct device_node *node)
 {
@@ -90,7 +90,8 @@ bool dma_window_is_pci_host(const struct device_node *node)
  *
  * Context: any.
  *
- * Return: true if it is, whatever kind of device the transport turns out to have.
+ * Return: true if @node is, whatever kind of device the transport turns out to
+ * have.
  */
 bool dma_window_is_virtio_node(const struct device_node *node)
 {
@@ -115,7 +116,7 @@ static bool region_named(struct device_node *node, struct dma_window_ref *ref)
 	return true;
 }
 
-/* Does @node name a region for the devices that it is responsible for? */
+/* Tell whether @node names a region for the devices it is responsible for. */
 static enum dma_window_named node_names(struct device_node *node,
 					struct dma_window_ref *ref)
 {
@@ -127,7 +128,7 @@ static enum dma_window_named node_names(struct device_node *node,
 	if (region_named(node, ref))
 		return DMA_WINDOW_NAMED;
 
-	/* Of several restricted-dma-pools mainline takes the first. */
+	/* Take the first of several restricted-dma-pools, as mainline does. */
 	count = of_property_count_u32_elems(node, "memory-region");
 	for (i = 0; i < count; i++) {
 		struct device_node *target;
@@ -169,9 +170,10 @@ static enum dma_window_named own_names(struct device_node *node,
 }
 
 /*
- * Is the device of a node an IOMMU? By the word of the tree: its cells, or an iommu-map
- * that leads to the node. The VMM that the tree is from answers its requests, and a
- * window's room would depend on an IOMMU that needs room in the window.
+ * Tell whether the device of a node is an IOMMU. Go by the word of the tree:
+ * its cells, or an iommu-map that leads to the node. The VMM that the tree is
+ * from answers the IOMMU's requests, and a window's room would depend on an
+ * IOMMU that needs room in the window.
  */
 static bool is_iommu(struct device_node *node)
 {
@@ -210,7 +212,7 @@ static enum dma_window_named pci_names(struct pci_dev *pdev,
 	named = own_names(pdev->dev.of_node, ref);
 	if (named == DMA_WINDOW_UNNAMED)
 		named = own_names(pci_physfn(pdev)->dev.of_node, ref);
-	/* An IOMMU inherits nothing: the region is for the devices behind it. */
+	/* An IOMMU inherits nothing: regions are for the devices behind it. */
 	if (named == DMA_WINDOW_UNNAMED && is_iommu(pdev->dev.of_node))
 		return DMA_WINDOW_UNNAMED;
 
@@ -225,9 +227,9 @@ static enum dma_window_named pci_names(struct pci_dev *pdev,
 		named = node_names(np, ref);
 
 	/*
-	 * What a bridge names is for what is below it. That it is a bridge is
-	 * what the device says of itself, though, and drivers that match any
-	 * kind of header may bind to it.
+	 * A bridge names a region for the devices below it. A device says
+	 * itself that it is a bridge, though, and drivers that match any kind
+	 * of header may bind to it.
 	 */
 	if (named == DMA_WINDOW_NAMED && pci_is_bridge(pdev))
 		return DMA_WINDOW_BRIDGE;
@@ -255,9 +257,9 @@ bool dma_window_serves_pools(void)
  * @ref: filled if the result is DMA_WINDOW_NAMED or DMA_WINDOW_BRIDGE; release
  *	it with dma_window_ref_put() whatever the result
  *
- * The nearest node that names a region decides: that of the virtio device on it,
- * the device's own, then for PCI the topology upwards, else @np. On one node,
- * restricted-dma-region comes before memory-region.
+ * The nearest node that names a region decides: that of the virtio device on a
+ * transport, the device's own, then for PCI the topology upwards, else @np. On
+ * one node, restricted-dma-region comes before memory-region.
  *
  * Context: may sleep.
  *
@@ -325,8 +327,8 @@ void dma_window_ref_put(struct dma_window_ref *ref)
 
 /*
  * Read iommu-map as of_iommu_configure() does. An IOMMU that the map names and
- * the tree does not have counts as one, an IOMMU that is disabled does not. An ID
- * that the map leaves out is not translated.
+ * the tree does not have counts as one, an IOMMU that is disabled does not. An
+ * ID that the map leaves out is not translated.
  */
 static bool iommu_mapped(struct device_node *np, u32 id)
 {
@@ -351,16 +353,16 @@ static int alias_mapped(struct pci_dev *pdev, u16 alias, void *np)
  * dma_window_iommu_named() - does the tree put a device behind an IOMMU?
  * @dev: the device
  * @np: the node that has its DMA configuration
- * @id: its input ID for the iommu-map of @np; NULL for PCI, where it is known,
- *	and if @np has iommus instead
+ * @id: input ID of @dev for the iommu-map of @np; NULL for PCI, where the IDs
+ *	are known, and if @np has iommus instead
  *
- * When an IOMMU of the tree has no driver, of_iommu_configure() returns the same
- * errors as for a tree without an IOMMU, and frees the device's fwspec.
+ * When an IOMMU of the tree has no driver, of_iommu_configure() returns the
+ * same errors as for a tree without an IOMMU, and frees the device's fwspec.
  *
  * Context: may sleep.
  *
- * Return: true if at least one of its IDs is to be translated, or if it cannot be
- * told because the property is malformed.
+ * Return: true if at least one ID of @dev is to be translated, or if that
+ * cannot be told because the property is malformed.
  */
 bool dma_window_iommu_named(struct device *dev, struct device_node *np,
 			    const u32 *id)
@@ -383,7 +385,7 @@ bool dma_window_iommu_named(struct device *dev, struct device_node *np,
 	return err != -ENOENT;
 }
 
-/* Is the property well-formed, and its target a region at all? */
+/* Check that the property is well-formed, and its target a region at all. */
 static int check_node(struct device *dev, const struct dma_window_ref *ref)
 {
 	struct device_node *region = ref->region;
@@ -463,7 +465,7 @@ static void read_reg(struct device_node *child, const __be32 *reg,
 	*size = of_read_number(reg + na, of_n_size_cells(child));
 }
 
-/* Where is the region, as the node has it and as it was set up at boot? */
+/* Find the region: the node and what was set up at boot must agree. */
 static int check_place(struct device *dev, const struct dma_window_ref *ref,
 		       phys_addr_t *base, phys_addr_t *size)
 {
@@ -496,7 +498,7 @@ static int check_place(struct device *dev, const struct dma_window_ref *ref,
 	}
 	if (!rmem->ops && IS_ENABLED(CONFIG_DMA_RESTRICTED_POOL) &&
 	    of_device_is_compatible(region, "restricted-dma-pool")) {
-		/* Its memory may be the kernel's own by now, and reserved. */
+		/* The memory may be the kernel's own by now, and reserved. */
 		dma_window_err(dev, ref, "could not be set up at boot, its memory was given back");
 		return -EINVAL;
 	}
@@ -504,7 +506,7 @@ static int check_place(struct device *dev, const struct dma_window_ref *ref,
 		*base = rmem->base;
 		*size = rmem->size;
 	} else if (rmem->base != *base || rmem->size != *size) {
-		/* The lookup is by name: this is some other node's entry. */
+		/* The lookup is by name: @rmem is some other node's entry. */
 		dma_window_err(dev, ref, "reserved at boot as %pa, %pa bytes, but now says %pa, %pa bytes",
 			       &rmem->base, &rmem->size, base, size);
 		return -EINVAL;
@@ -559,7 +561,7 @@ static bool overlaps_resource(phys_addr_t base, phys_addr_t size,
 }
 #endif
 
-/* Is anybody else known to use the memory? */
+/* Check that nobody else is known to use the memory. */
 static int check_overlap(struct device *dev, const struct dma_window_ref *ref,
 			 phys_addr_t base, phys_addr_t size)
 {
@@ -603,8 +605,9 @@ static int check_overlap(struct device *dev, const struct dma_window_ref *ref,
 }
 
 /*
- * Is every page RAM, in the linear map, and out of the page allocator's hands?
- * That does not prove that it is kept for us, see check_overlap() for that.
+ * Check that every page is RAM, in the linear map, and out of the page
+ * allocator's hands. Pages that are need not be kept for us: see
+ * check_overlap() for that.
  */
 static int check_pages(struct device *dev, const struct dma_window_ref *ref,
 		       phys_addr_t base, phys_addr_t size)
@@ -633,16 +636,16 @@ static int check_pages(struct device *dev, const struct dma_window_ref *ref,
 
 /**
  * dma_window_region_check() - is the region that is named fit for a window?
- * @dev: the device that names it, for messages
- * @ref: where it names it
+ * @dev: the device that names the region, for messages
+ * @ref: where @dev names the region
  * @base: filled with the region's physical address, bytes
  * @size: filled with its size, bytes
  *
  * Context: may sleep.
  *
- * Return: 0; -EINVAL if the tree is malformed or the memory is not RAM;
- * -ENODEV if the region is disabled; -ENOSPC if it is too small; -EBUSY if its
- * memory is in use; -EPERM if the device is an IOMMU; what dma_window_efi_check()
+ * Return: 0; -EINVAL if the tree is malformed or the memory is not RAM; -ENODEV
+ * if the region is disabled; -ENOSPC if it is too small; -EBUSY if its memory
+ * is in use; -EPERM if the device is an IOMMU; what dma_window_efi_check()
  * returns. The reason was logged.
  */
 int dma_window_region_check(struct device *dev,
@@ -681,8 +684,8 @@ static const struct reserved_mem_ops rmem_window_ops = {
 
 /**
  * dma_window_region_claim() - keep other users off a region
- * @dev: the device that names it, for messages
- * @ref: where it names it; the region was checked
+ * @dev: the device that names the region, for messages
+ * @ref: where @dev names the region, which was checked
  *
  * A driver that calls of_reserved_mem_device_init() itself would make swiotlb
  * set up, and zero, a pool of its own in the same memory.

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Restricted DMA windows: regions that are named where nobody reads it.
+ * Restricted DMA windows: properties that name a region where nobody reads
+ * them.
  *
  * A property in the wrong place confines nothing, and no probe fails because of
- * it. Look at all nodes once the devices of the board are there, and report those
- * that no device will ever read. The device has to exist, not its driver: that
- * may be a module. What may still come (a device below a hot-plug port, or below
- * a device that has no driver yet) is not reported.
+ * it. Look at all nodes once the devices of the board are there, and report
+ * those that no device will ever read. The device has to exist, not its driver,
+ * which may be a module. Devices that may still come (below a hot-plug port, or
+ * below a device that has no driver yet) are not reported.
  */
 
 #define pr_fmt(fmt) "dma-window: " fmt
@@ -36,7 +37,7 @@ static bool is_enabled(const struct device_node *np)
 /*
  * A bus by its first compatible has no other driver than one for buses, even if
  * it is an MFD. A simple-bus needs no driver, whatever else the node is
- * compatible with; if one is bound all the same, it is a device.
+ * compatible with; if a driver is bound all the same, the node is a device.
  */
 static bool is_only_bus(struct device *dev, struct device_node *np)
 {

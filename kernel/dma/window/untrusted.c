@@ -4,10 +4,11 @@
  *
  * Such a device is behind an IOMMU, and dma-iommu bounces its unaligned buffers
  * as a whole through swiotlb's default pool, mapping and unmapping each. With
- * the kernel parameter dma_window.untrusted=SIZE it is served as a device with a
- * region is, only that its window is ordinary memory, made for its IOMMU group
- * and freed with it. It is not swiotlb's pool: that belongs to all devices, and
- * mapping it once and for all would show each of them the others' data.
+ * the kernel parameter dma_window.untrusted=SIZE it is served as a device with
+ * a region is, only that its window is ordinary memory, made for its IOMMU
+ * group and freed with it. It is not swiotlb's pool: that belongs to all
+ * devices, and mapping it once and for all would show each of them the others'
+ * data.
  *
  * Nothing fails closed here: without a window the device keeps dma-iommu's
  * operations, which are confined enough, only slower.
@@ -52,7 +53,7 @@ MODULE_PARM_DESC(untrusted,
 		 "size of the windows of untrusted PCI devices without a region; 0: leave them to swiotlb");
 
 /*
- * What the PCI core says, or firmware: from 6.12.y on, the core on arm64 makes
+ * Ask the PCI core and firmware: from 6.12.y on, the core on arm64 makes
  * nothing of a port that faces the outside.
  */
 static bool is_untrusted(struct pci_dev *pdev)
@@ -69,8 +70,8 @@ static bool is_untrusted(struct pci_dev *pdev)
  *
  * Context: may sleep.
  *
- * Return: true if @dev is untrusted and the kernel was told to give such devices
- * windows; whether it can have one, dma_window_untrusted() says.
+ * Return: true if @dev is untrusted and the kernel was told to give such
+ * devices windows; whether it can have one, dma_window_untrusted() says.
  */
 bool dma_window_untrusted_asked(struct device *dev)
 {
@@ -85,7 +86,7 @@ bool dma_window_untrusted_asked(struct device *dev)
  *
  * Context: may sleep.
  *
- * Return: bytes, or 0 if it is not to have one.
+ * Return: bytes, or 0 if @dev is not to have a window.
  */
 phys_addr_t dma_window_untrusted(struct device *dev)
 {
@@ -98,12 +99,12 @@ phys_addr_t dma_window_untrusted(struct device *dev)
 
 /**
  * dma_window_memory_alloc() - memory for a window that has no region
- * @dev: its first device
+ * @dev: the window's first device
  * @size: bytes, whole pages
  *
  * Context: may sleep.
  *
- * Return: its kernel address, in the linear map, or NULL.
+ * Return: the memory's kernel address, in the linear map, or NULL.
  */
 void *dma_window_memory_alloc(struct device *dev, size_t size)
 {
@@ -123,7 +124,7 @@ void *dma_window_memory_alloc(struct device *dev, size_t size)
 
 /**
  * dma_window_memory_free() - undo dma_window_memory_alloc()
- * @vaddr: what it returned
+ * @vaddr: what dma_window_memory_alloc() returned
  * @size: bytes
  *
  * Context: may sleep.

@@ -2,8 +2,8 @@
 /*
  * Restricted DMA windows: what virtio devices need beyond the DMA API.
  *
- * That a virtio device with a window uses the DMA API at all is decided in
- * virtio_has_dma_quirk(). Here is refused what would not work, or would not be
+ * virtio_has_dma_quirk() decides that a virtio device with a window uses the
+ * DMA API at all. Refuse here the devices that would not work, or would not be
  * confined, all the same.
  */
 
@@ -59,7 +59,7 @@ int __dma_window_virtio_check(struct virtio_device *vdev)
 		return -EPERM;
 	}
 
-	/* An IOMMU that the tree does not call one: see dma_window_ref_find(). */
+	/* IOMMUs that the tree does not call so: see dma_window_ref_find(). */
 	if (vdev->id.device == VIRTIO_ID_IOMMU) {
 		dev_err(&vdev->dev, "an IOMMU cannot be confined to a restricted-dma-region\n");
 		return -EPERM;
@@ -72,8 +72,8 @@ int __dma_window_virtio_check(struct virtio_device *vdev)
 	}
 
 	/*
-	 * Without the bit, the device takes addresses for guest-physical ones,
-	 * and does not go through an IOMMU.
+	 * A device without the bit takes addresses for guest-physical ones, and
+	 * does not go through an IOMMU.
 	 */
 	if (client->iommu && !virtio_has_feature(vdev, VIRTIO_F_ACCESS_PLATFORM)) {
 		dev_err(&vdev->dev, "does not offer VIRTIO_F_ACCESS_PLATFORM, so it does not go through the IOMMU that its window is behind\n");
@@ -98,11 +98,11 @@ int __dma_window_virtio_check(struct virtio_device *vdev)
 EXPORT_SYMBOL_GPL(__dma_window_virtio_check);
 
 /*
- * Length-aware virtqueues. Why this is safe although the length is the device's
- * word for it: it is read once, by the caller, and no copy goes beyond a
- * mapping or beyond what is left of it, so the worst that a lie does is to
- * return other bytes of the device's own window, which it could have written
- * anyhow; and the driver is told how much was copied, not how much was claimed.
+ * Length-aware virtqueues are safe although the used length is the device's
+ * word: the caller reads the length once, and no copy goes beyond a mapping or
+ * beyond what is left of the length, so the worst that a lie does is to return
+ * other bytes of the device's own window, which the device could have written
+ * anyhow. The driver is told how much was copied, not how much was claimed.
  */
 
 void __dma_window_vq_init(struct dma_window_vq *win, struct virtio_device *vdev,
