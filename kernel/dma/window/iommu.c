@@ -11,19 +11,19 @@
  * stand in for those, so that their other bytes stay out of the device's sight
  * (I1, I3). At most two granules are copied, whatever the size.
  *
- * A driver's memory is never written here but for data of the device: whether a
- * buffer can be mapped in place at all, see dma_window_iommu_way().
+ * Driver memory is written here only with data of the device. Whether a buffer
+ * can be mapped in place at all is decided by dma_window_iommu_way().
  *
  * Who owns what:
  *   dma_window_iommu	one per domain that has a window; there from the first
  *			attach in it to the drop of the last client. When the
- *			domain goes first, it says so in dma_window_domain_gone().
+ *			domain goes first, dma_window_domain_gone() is called.
  *   large		one record per mapping in place, in the domain's table, or
  *			retired when its driver has gone and forgotten it;
  *			its chunks are runs of the window's pool that nobody can
  *			find by a window address.
  *
- * What is mapped here is always unmapped strictly: the IOTLB is invalidated
+ * Mappings in place are always unmapped strictly: the IOTLB is invalidated
  * before an unmap returns, whatever the domain's type, because the flush queue
  * belongs to dma-iommu's own unmap, which these devices never go through.
  *
@@ -43,14 +43,17 @@
 
 #include "iommu.h"
 
-/* Of a domain: each costs a record, and a walk over all for a stray unmap. */
+/*
+ * Limit of a domain's retired mappings: a stray unmap walks over all, and each
+ * costs a record.
+ */
 #define MAX_RETIRED	1024
 
 /**
  * struct large - a buffer, or a run of scatterlist entries, mapped in place
  * @first: in the table, by the first granule
  * @last: in the table, by the last granule; only if there is a @tail
- * @client: whose it is
+ * @client: the client that has the mapping
  * @iova: of the first granule, bytes
  * @span: whole granules, bytes
  * @offset: of the first mapped byte in the first granule, bytes
@@ -58,7 +61,7 @@
  * @orig: physical address of the driver's buffer; PHYS_ADDR_MAX for a list
  * @head: stands in for the first granule, or NULL
  * @tail: stands in for the last granule, or NULL
- * @dir: direction it was mapped for
+ * @dir: direction of the mapping
  */
 struct large {
 	struct hlist_node		first;
@@ -95,7 +98,7 @@ static dma_addr_t last_granule(const struct dma_window_iommu *io,
 	return large->iova + large->span - io->granule;
 }
 
-/* ---- Retired mappings: unmapped, but the driver may do so once more ---- */
+/* ---- Retired mappings: unmapped, but drivers may unmap them once more ---- */
 
 static bool large_retire(struct dma_window_iommu *io, struct large *large)
 {
@@ -156,7 +159,7 @@ bool dma_window_iommu_release_retired(struct dma_window_iommu *io,
 	return any;
 }
 
-/* ---- The steps of a mapping in place; each can be made to fail by tests ---- */
+/* ---- Steps of a mapping in place; tests can make each of them fail ---- */
 
 static noinline struct large *dma_window_large_record(void)
 {
@@ -172,7 +175,7 @@ dma_window_large_chunk(struct dma_window_client *client, size_t size,
 }
 ALLOW_ERROR_INJECTION(dma_window_large_chunk, NULL);
 
-/* 0 is no IOVA: the first granule is never handed out. */
+/* Allocate IOVA space. 0 is no IOVA: the first granule is never handed out. */
 static noinline dma_addr_t
 dma_window_large_iova(struct dma_window_client *client,
 		      struct iommu_domain *domain, size_t span)
@@ -213,11 +216,11 @@ static noinline int dma_window_large_map(struct dma_window_client *client,
 }
 ALLOW_ERROR_INJECTION(dma_window_large_map, ERRNO);
 
-/* The invalidation is complete when this returns. */
+/* Unmap a range. The invalidation is complete on return. */
 static noinline int dma_window_revoke_unmap(struct iommu_domain *domain,
 					    dma_addr_t iova, size_t span)
 {
-	/* More, if a part of a mapping cannot be unmapped alone. */
+	/* iommu_unmap() takes more if a part cannot go alone. */
 	return iommu_unmap(domain, iova, span) >= span ? 0 : -EIO;
 }
 ALLOW_ERROR_INJECTION(dma_window_revoke_unmap, ERRNO);
@@ -225,7 +228,7 @@ ALLOW_ERROR_INJECTION(dma_window_revoke_unmap, ERRNO);
 /* ---- Revoking: who decides whether memory goes back ---- */
 
 /**
- * dma_window_iommu_revoke() - take a range of addresses away from the devices of a domain
+ * dma_window_iommu_revoke() - take addresses away from the devices of a domain
  * @io: the window in the domain
  * @iova: the first granule's address, bytes
  * @span: whole granules, all of them mapped, bytes
@@ -277,10 +280,10 @@ void dma_window_iommu_free_iova(struct dma_window_iommu *io, dma_addr_t iova,
  * @iova: the first granule's address, bytes
  * @span: whole granules, bytes
  *
- * For iommu_map() and iommu_map_sg(), which undo what they did but do not say
- * whether they could. What an IOMMU's driver knows to be mapped still is; see
- * patch "iommu/virtio: an unmap does not fail for want of memory" for why that can
- * be believed of a virtio-iommu.
+ * Call after iommu_map() or iommu_map_sg() failed: they undo what they did but
+ * do not say whether they could. Memory that an IOMMU's driver knows to be
+ * mapped still is; see patch "iommu/virtio: an unmap does not fail for want of
+ * memory" for why a virtio-iommu can be believed that.
  *
  * Context: any, under the RCU read lock or dma_window_mutex.
  *
@@ -314,7 +317,7 @@ static void hold_pages(phys_addr_t phys, size_t size)
 	}
 }
 
-/* Without bus mastering a PCI device reaches no memory at all. */
+/* Cut off a device: without bus mastering, PCI devices reach no memory. */
 static void cut_off(struct dma_window_client *client, size_t span)
 {
 	struct device *dev = client->dev;
@@ -328,10 +331,10 @@ static void cut_off(struct dma_window_client *client, size_t span)
 }
 
 /*
- * The IOMMU did not let go of a driver's memory, whose owner goes on using it, or
- * gives it to others. Cut off all devices that share the domain, and let no
- * driver have them while it lasts. Should a driver turn bus mastering on again,
- * what can be held of the memory in @sgl is nobody else's at least.
+ * The IOMMU did not let go of a driver's memory, whose owner goes on using it,
+ * or gives it to others. Cut off all devices that share the domain, and let no
+ * driver have them while the domain lasts. Should a driver turn bus mastering
+ * on again, the memory in @sgl that can be held is nobody else's at least.
  */
 static void hold_back(struct dma_window_client *client, struct scatterlist *sgl,
 		      int nents, size_t span)
@@ -353,7 +356,7 @@ static void hold_back(struct dma_window_client *client, struct scatterlist *sgl,
 				cut_off(other, span);
 }
 
-/* ---- The table ---- */
+/* ---- The table of mappings in place ---- */
 
 static void large_publish(struct dma_window_iommu *io, struct large *large)
 {
@@ -423,9 +426,9 @@ static void set_seg(struct scatterlist *sg, phys_addr_t phys, size_t size)
 }
 
 /*
- * What a chunk holds when the device sees it first: @size bytes of the driver's
- * buffer at @orig, or zeroes for them if the device is to write them, at @from;
- * zeroes around them.
+ * Fill a chunk for the device's first look: at @from, @size bytes of the
+ * driver's buffer at @orig; zeroes around them. If the device is to write them,
+ * all is zeroes, or with DMA_ATTR_WINDOW_NO_FILL left as it is.
  */
 static void chunk_fill(void *chunk, size_t granule, size_t from,
 		       phys_addr_t orig, size_t size,
@@ -453,7 +456,7 @@ static size_t tail_size(const struct dma_window_iommu *io,
 	return large->tail ? (large->offset + large->size) & (io->granule - 1) : 0;
 }
 
-/* A chunk that a device may still reach is lost to the window, as is its record. */
+/* A chunk in a device's reach is lost to the window, as is its record. */
 static void chunk_free(struct dma_window_iommu *io,
 		       struct dma_window_mapping *chunk, bool revoked)
 {
@@ -489,17 +492,17 @@ static void fail_iommu(struct dma_window_client *client, size_t size,
 			 client->win->name, size, what);
 }
 
-/* Can a buffer be mapped in place, for what it is used for? Its size apart. */
+/* Tell whether a buffer can be mapped in place, going by use, not size. */
 static bool may_map(const struct dma_window_client *client,
 		    enum dma_data_direction dir, unsigned long attrs)
 {
 	/*
-	 * What is handed over later, by hand, is not the device's to read yet:
-	 * in place, it would be.
+	 * Bounce a buffer that is handed over later, by hand: mapped in place,
+	 * the device could read it already.
 	 */
 	if (dir != DMA_FROM_DEVICE && (attrs & DMA_ATTR_SKIP_CPU_SYNC))
 		return false;
-	/* An alignment that no IOVA keeps, because it is coarser than a granule. */
+	/* Bounce for an alignment coarser than a granule: no IOVA keeps it. */
 	if (dma_get_min_align_mask(client->dev) >= client->granule)
 		return false;
 	return client->in_place & BIT(dir);
@@ -513,16 +516,17 @@ static bool may_map(const struct dma_window_client *client,
  * @dir: direction
  * @attrs: as for dma_window_bounce_map()
  *
- * The only place where this is decided, for buffers and lists alike. What the
- * device may read of a driver's memory (I3) depends on it:
+ * The only place where this choice is made, for buffers and lists alike. What
+ * the device may read of a driver's memory (I3) depends on it:
  *
  *  - TO_DEVICE and BIDIRECTIONAL buffers are handed over for reading as they
- *    are, so they may be mapped in place; with DMA_ATTR_SKIP_CPU_SYNC only what
- *    is synced later is, so they are bounced, whatever their size.
+ *    are, so they may be mapped in place; with DMA_ATTR_SKIP_CPU_SYNC only the
+ *    bytes that are synced later are handed over, so the buffers are bounced,
+ *    whatever their size.
  *  - FROM_DEVICE buffers may be mapped in place only if the IOMMU lets a device
- *    write what it cannot read. Zeroing them there instead is no way: the driver
- *    may have handed over the same memory for reading by another mapping, or be
- *    about to.
+ *    write what it cannot read. Zeroing the buffers instead is no way: the
+ *    driver may have handed over the same memory for reading by another
+ *    mapping, or be about to.
  *  - In a guest whose memory is encrypted nothing but the window is shared.
  *
  * Context: any.
@@ -536,7 +540,7 @@ enum dma_window_way dma_window_iommu_way(const struct dma_window_client *client,
 {
 	u32 granule = client->granule;
 
-	/* Without a whole granule nothing of it would be in place. */
+	/* A buffer without a whole granule would have nothing in place. */
 	if (ALIGN(phys, granule) >= ALIGN_DOWN(phys + size, granule) ||
 	    !may_map(client, dir, attrs))
 		return DMA_WINDOW_COPY;
@@ -642,7 +646,7 @@ static dma_addr_t large_map(struct dma_window_client *client, phys_addr_t phys,
 	own->heads += !!head;
 	own->tails += !!tail;
 	local_irq_restore(flags);
-	/* The skipping of syncs may date from before the window. */
+	/* End the skipping of syncs: it may date from before the window. */
 	dma_reset_need_sync(dev);
 	large_publish(io, large);
 	trace_dma_window_map(dev, addr, size, dir, attrs, bounced);
@@ -665,7 +669,7 @@ static void copy_back(struct dma_window_iommu *io, struct large *large)
 		       chunk_vaddr(io->win, large->tail), tail);
 }
 
-/* @sgl: the list that @large is of, if it is of one. */
+/* Hold back the memory of @large. @sgl: its list, if it is of one. */
 static void large_hold_back(struct dma_window_client *client,
 			    const struct large *large, struct scatterlist *sgl,
 			    int nents)
@@ -684,8 +688,8 @@ static void large_hold_back(struct dma_window_client *client,
 }
 
 /*
- * Undo a mapping that nobody else can find any more. @sgl: the list that it may
- * be of, or NULL. With @retire, its IOVA and its record stay.
+ * Undo a mapping that nobody else can find any more. @sgl: the list that the
+ * mapping may be of, or NULL. With @retire, its IOVA and its record stay.
  */
 static void large_undo(struct dma_window_client *client, struct large *large,
 		       struct scatterlist *sgl, int nents, bool copy, bool retire)
@@ -698,12 +702,12 @@ static void large_undo(struct dma_window_client *client, struct large *large,
 	bool revoked;
 
 	revoked = dma_window_iommu_revoke(io, large->iova, large->span);
-	/* What was forgotten may have another owner by now: nothing to hold. */
+	/* Forgotten memory may have another owner: hold none of it. */
 	if (unlikely(!revoked && retire))
 		hold_back(client, NULL, 0, large->span);
 	else if (unlikely(!revoked))
 		large_hold_back(client, large, sgl, nents);
-	/* The device cannot write any more: this is the last of it. */
+	/* Copy back now: the device cannot write any more. */
 	if (copy && large->dir != DMA_TO_DEVICE) {
 		copied = head_size(io, large) + tail_size(io, large);
 		copy_back(io, large);
@@ -727,7 +731,7 @@ static void large_undo(struct dma_window_client *client, struct large *large,
 	kmem_cache_free(large_cache, large);
 }
 
-/* Does a mapping of @client's contain @addr? */
+/* Tell whether @addr is in @large, a mapping of @client's. */
 static bool large_has(const struct large *large,
 		      const struct dma_window_client *client, dma_addr_t addr)
 {
@@ -736,8 +740,8 @@ static bool large_has(const struct large *large,
 }
 
 /*
- * The part of [@addr, @addr + @size) in one granule, if a chunk stands for it in the
- * mapping that contains @addr.
+ * Sync the part of [@addr, @addr + @size) that is in @granule, if a chunk
+ * stands for that granule in the mapping that contains @addr.
  */
 static void sync_granule(struct dma_window_client *client, dma_addr_t granule,
 			 dma_addr_t addr, size_t size,
@@ -752,7 +756,7 @@ static void sync_granule(struct dma_window_client *client, dma_addr_t granule,
 	size_t copied = 0;
 	void *in, *out;
 
-	/* The copy is of a granule at most, and keeps off a racing unmap. */
+	/* Copy under the lock, against a racing unmap: a granule at most. */
 	spin_lock_irqsave(&bucket->lock, flags);
 	hlist_for_each_entry(large, &bucket->first, first) {
 		if (large->iova == granule && large_has(large, client, addr)) {
@@ -799,7 +803,7 @@ out:
 	trace_dma_window_sync(client->dev, begin, copied, dir, for_cpu, copied);
 }
 
-/* ---- What the operations call ---- */
+/* ---- Entry points of the operations ---- */
 
 static bool in_window(const struct dma_window_client *client, dma_addr_t addr)
 {
@@ -814,7 +818,7 @@ static bool in_window(const struct dma_window_client *client, dma_addr_t addr)
  * @dir: direction
  * @attrs: as for dma_window_bounce_map()
  *
- * What dma_window_bounce_map() could not do at once.
+ * Called for what dma_window_bounce_map() could not do at once.
  *
  * Context: any.
  *
@@ -836,7 +840,7 @@ dma_addr_t dma_window_iommu_map(struct device *dev, phys_addr_t phys,
 		addr = dma_window_bounce(client, phys, size, dir, attrs);
 		break;
 	case DMA_WINDOW_COPY_OR_MAP:
-		/* If there is no room for the whole, there may be for its ends. */
+		/* If the whole buffer finds no room, its ends may. */
 		addr = dma_window_bounce(client, phys, size, dir,
 					 attrs | DMA_ATTR_NO_WARN);
 		if (addr != DMA_MAPPING_ERROR)
@@ -851,8 +855,8 @@ out:
 }
 
 /*
- * Undo a mapping in place, of a buffer or in the list @sgl. Returns its size in
- * bytes, 0 if there is none.
+ * Undo a mapping in place, of a buffer or in the list @sgl. Returns the
+ * mapping's size in bytes, 0 if there is no mapping.
  */
 static size_t large_unmap(struct dma_window_client *client, dma_addr_t addr,
 			  struct scatterlist *sgl, int nents, unsigned long attrs)
@@ -880,8 +884,9 @@ static size_t large_unmap(struct dma_window_client *client, dma_addr_t addr,
  * @addr: what dma_window_iommu_map() returned
  * @attrs: DMA_ATTR_SKIP_CPU_SYNC skips the copy
  *
- * What dma_window_bounce_unmap() did not find. An address that is not mapped
- * changes nothing. When it returns, the device cannot reach the buffer any more.
+ * Called for what dma_window_bounce_unmap() did not find. An address that is
+ * not mapped changes nothing. On return, the device cannot reach the buffer any
+ * more.
  *
  * Context: any.
  */
@@ -898,8 +903,8 @@ void dma_window_iommu_unmap(struct device *dev, dma_addr_t addr,
 }
 
 /*
- * The end of the mapping of @client's that contains @addr, if it begins in @granule,
- * or has a tail there; else 0.
+ * The end of the mapping of @client's that contains @addr, if that mapping
+ * begins in @granule, or has a tail there; else 0.
  */
 static dma_addr_t large_end(struct dma_window_client *client, dma_addr_t addr,
 			    dma_addr_t granule)
@@ -923,10 +928,10 @@ static dma_addr_t large_end(struct dma_window_client *client, dma_addr_t addr,
 }
 
 /*
- * How much of a sync is inside its mapping, as far as that matters: without a tail
- * the end needs no copy. A mapping is found by its first granule; from its middle
- * only by its tail, in the last granule of the sync or the one before, since
- * drivers that round up do so to a page at most.
+ * Cut a sync off at the end of its mapping, as far as that matters: without a
+ * tail the end needs no copy. A mapping is found by its first granule; from its
+ * middle only by its tail, in the last granule of the sync or the one before,
+ * since drivers that round up do so to a page at most.
  */
 static size_t large_clamp(struct dma_window_client *client, dma_addr_t addr,
 			  size_t size, bool *beyond)
@@ -951,7 +956,8 @@ static size_t large_clamp(struct dma_window_client *client, dma_addr_t addr,
  * @dir: direction
  * @for_cpu: copy what the device wrote, else what it is to read
  *
- * What dma_window_bounce_sync() did not find. Only the ends need a copy.
+ * Called for what dma_window_bounce_sync() did not find. Only the ends of a
+ * mapping need a copy.
  *
  * Context: any, under the RCU read lock.
  */
@@ -970,8 +976,9 @@ void dma_window_iommu_sync(struct dma_window_client *client, dma_addr_t addr,
 	if (!size)
 		return;
 	/*
-	 * A chunk stands for a first or a last granule, so no others matter; but
-	 * the last one of a sync that is rounded up may be the next.
+	 * A chunk stands for a first or a last granule, so no others matter;
+	 * but the last granule of a sync that is rounded up may be the one
+	 * after.
 	 */
 	size = large_clamp(client, addr, size, &beyond);
 	if (beyond)
@@ -1011,8 +1018,8 @@ static void list_emit(struct list *list, dma_addr_t addr, size_t size)
 }
 
 /*
- * How many entries from @sg on, of at most @left, are of whole granules and can
- * be one range of IOVA, and how long that is.
+ * Count the entries from @sg on, of at most @left, that are of whole granules
+ * and can be one range of IOVA. @size: filled with the range's length.
  */
 static int run_of(struct dma_window_client *client, struct scatterlist *sg,
 		  int left, size_t *size)
@@ -1086,7 +1093,7 @@ static int run_map(struct list *list, struct scatterlist *sg, int n,
 	large_publish(io, large);
 	trace_dma_window_map(dev, large->iova, size, list->dir, list->attrs, 0);
 
-	/* As few entries as the device's limits allow. */
+	/* Emit as few entries as the device's limits allow. */
 	addr = large->iova;
 	for (fresh = true; n--; sg = sg_next(sg)) {
 		size_t length = sg->length;
@@ -1108,7 +1115,7 @@ free:
 	return -ENOMEM;
 }
 
-/* Could an entry that was refused be mapped, were there room? */
+/* Tell whether a refused entry could be mapped if there were room. */
 static bool can_ever(struct list *list, struct scatterlist *sg)
 {
 	if (dma_window_iommu_way(list->client, sg_phys(sg), sg->length, list->dir,
@@ -1117,7 +1124,7 @@ static bool can_ever(struct list *list, struct scatterlist *sg)
 	return sg->length <= DMA_WINDOW_MAX_LARGE;
 }
 
-/* @sgl has @nents entries, and DMA addresses in up to @mapped of them. */
+/* Unmap a list. @sgl has @nents entries, and DMA addresses in up to @mapped. */
 static void list_unmap(struct dma_window_client *client,
 		       struct scatterlist *sgl, int nents, int mapped,
 		       unsigned long attrs)
@@ -1130,7 +1137,7 @@ static void list_unmap(struct dma_window_client *client,
 	for_each_sg(sgl, sg, mapped, i) {
 		if (!sg_dma_len(sg))
 			break;
-		/* More of what went with an entry before it? */
+		/* Skip more of what went with an entry before. */
 		if (sg_dma_address(sg) - addr < gone)
 			continue;
 		addr = sg_dma_address(sg);
@@ -1156,8 +1163,8 @@ static void list_unmap(struct dma_window_client *client,
  *
  * Context: any.
  *
- * Return: how many entries have DMA addresses; -ENOMEM if it is worth to try
- * again; -EINVAL if it is not; -EREMOTEIO for peer-to-peer memory.
+ * Return: how many entries have DMA addresses; -ENOMEM if trying again may
+ * help; -EINVAL if not; -EREMOTEIO for peer-to-peer memory.
  */
 int dma_window_iommu_map_sg(struct device *dev, struct scatterlist *sgl,
 			    int nents, enum dma_data_direction dir,
@@ -1210,7 +1217,7 @@ int dma_window_iommu_map_sg(struct device *dev, struct scatterlist *sgl,
 		goto out;
 	rcu_read_unlock();
 	if (list.nout < nents) {
-		/* Where to stop at the unmap. */
+		/* Mark where the unmap is to stop. */
 		sg = sg_next(list.out);
 		sg_dma_address(sg) = DMA_MAPPING_ERROR;
 		sg_dma_len(sg) = 0;
@@ -1218,7 +1225,7 @@ int dma_window_iommu_map_sg(struct device *dev, struct scatterlist *sgl,
 	return list.nout;
 
 unmap:
-	/* The device never saw these: there is nothing to copy back. */
+	/* The device never saw these buffers: copy nothing back. */
 	list_unmap(list.client, sgl, nents, list.nout,
 		   attrs | DMA_ATTR_SKIP_CPU_SYNC);
 	rcu_read_unlock();
@@ -1254,18 +1261,18 @@ void dma_window_iommu_unmap_sg(struct device *dev, struct scatterlist *sgl,
 	rcu_read_unlock();
 }
 
-/* ---- Taking back what a driver left ---- */
+/* ---- Mappings that a driver left ---- */
 
 /**
  * dma_window_iommu_reclaim() - take back what a device left mapped in place
  * @client: the device, which has no driver, and its window
  *
- * Copies nothing: the drivers' buffers may be long gone too. When it returns, the
- * device cannot reach them any more. A mapping is retired, since its driver may
- * undo it late.
+ * Copies nothing: the drivers' buffers may be long gone. On return, the device
+ * cannot reach them any more. A mapping is retired, since its driver may undo
+ * it late.
  *
- * Context: may sleep. Nobody maps for @client meanwhile, but its mappings may be
- * undone.
+ * Context: may sleep. Nobody maps for @client meanwhile, but its mappings may
+ * be undone.
  *
  * Return: how many mappings there were.
  */

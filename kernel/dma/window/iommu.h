@@ -35,17 +35,17 @@ struct dma_window_bucket {
  * @domain: the domain, or NULL once it is gone; read under RCU
  * @win: the window
  * @users: clients
- * @iova: what was allocated for the window, bytes
- * @span: how much that is, bytes
+ * @iova: start of what was allocated for the window, bytes
+ * @span: length of what was allocated for the window, bytes
  * @granule: smallest unit of the IOMMU, bytes
- * @shift: its logarithm
+ * @shift: logarithm of @granule
  * @exposed: a device of the domain reaches memory that others use
- * @rcu: frees it
+ * @rcu: frees the record
  * @lock: protects @retired, @nretired
- * @retired: by &large.first, what drivers had forgotten; it is unmapped, but its
- *	IOVA is not used again as long as there is another one
- * @nretired: how many these are
- * @table: what is mapped in place
+ * @retired: by &large.first, mappings that drivers had forgotten; they are
+ *	unmapped, but their IOVA is not used again while there is other room
+ * @nretired: number of mappings in @retired
+ * @table: mappings in place
  */
 struct dma_window_iommu {
 	struct list_head	list;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Restricted DMA windows: which devices behind an IOMMU have a window, and how
- * windows and IOMMU domains come together and part. What such a device maps is
- * in iommu.c.
+ * windows and IOMMU domains come together and part. The mappings of such a
+ * device are in iommu.c.
  *
  * Lock order, in addition to window.h:
  *   iommu group's mutex	held by the callers of dma_window_domain_gone() and
@@ -28,7 +28,7 @@
 
 #include "iommu.h"
 
-/* With dma_window_iommu.domain, under dma_window_mutex. */
+/* Windows in domains; list and @domain are under dma_window_mutex. */
 static LIST_HEAD(domains);
 
 struct members {
@@ -48,7 +48,7 @@ static struct device_node *dma_node(struct device *dev)
 	return bridge->parent ? bridge->parent->of_node : NULL;
 }
 
-/* Does another member of the group go by a different region? */
+/* Tell whether another member of the group goes by a different region. */
 static int member_differs(struct device *dev, void *data)
 {
 	struct members *members = data;
@@ -58,7 +58,7 @@ static int member_differs(struct device *dev, void *data)
 
 	if (dev == members->dev)
 		return 0;
-	/* It does no DMA of its own, and if it names a region it is denied. */
+	/* Bridges do no DMA of their own; one that names a region is denied. */
 	if (dev_is_pci(dev) && pci_is_bridge(to_pci_dev(dev)))
 		return 0;
 
@@ -74,14 +74,15 @@ static int member_differs(struct device *dev, void *data)
 /**
  * dma_window_iommu_differs() - who shares a device's domain, but not its region
  * @dev: the device
- * @region: the region it names, or NULL if it names none
+ * @region: the region that @dev names, or NULL if it names none
  *
- * What one member of an IOMMU group has mapped, the others can reach.
+ * All members of an IOMMU group can reach what one of them has mapped.
  *
  * Context: may sleep. Takes the group's mutex.
  *
  * Return: the name of a member of @dev's group that names another region, or
- * none, or, if @region is NULL, that names one; NULL if there is no such member.
+ * none, or, if @region is NULL, that names one; NULL if there is no such
+ * member.
  */
 const char *dma_window_iommu_differs(struct device *dev,
 				     const struct device_node *region)
@@ -126,7 +127,7 @@ static bool has_ats(struct device *dev)
 
 /**
  * dma_window_granule_unfit() - can a window be mapped in units of this IOMMU?
- * @pgsize_bitmap: its page sizes, bytes; at least one
+ * @pgsize_bitmap: the IOMMU's page sizes, bytes; at least one
  *
  * Context: any.
  *
@@ -138,16 +139,16 @@ const char *dma_window_granule_unfit(unsigned long pgsize_bitmap)
 
 	if (granule > PAGE_SIZE)
 		return "the granule of its IOMMU is larger than a page";
-	/* Chunks of the window stand in for granules: see dma_window_chunk_get(). */
+	/* Chunks stand in for granules: see dma_window_chunk_get(). */
 	if (granule < DMA_WINDOW_SLOT_SIZE)
 		return "the granule of its IOMMU is smaller than 2 KiB";
 	return NULL;
 }
 
 /*
- * Can the IOMMU let a device write what it cannot read? A virtio-iommu can, and
- * the VMM that emulates it enforces it. Stage 1 of an SMMU cannot, and of the
- * IOMMUs of other architectures nothing is known here.
+ * Tell whether the IOMMU can let a device write what it cannot read. A
+ * virtio-iommu can, and its VMM enforces that. Stage 1 of an SMMU cannot, and
+ * of the IOMMUs of other architectures nothing is known here.
  */
 static bool has_write_only(struct device *dev)
 {
@@ -158,9 +159,9 @@ static bool has_write_only(struct device *dev)
 }
 
 /*
- * Is memory of this guest private until it is shared explicitly? Then a device
- * cannot reach what an IOMMU maps of it. A protected guest of pKVM shows by the
- * hypercall that shares memory.
+ * Tell whether memory of this guest is private until it is shared explicitly.
+ * If so, a device cannot reach private memory that an IOMMU maps. A protected
+ * guest of pKVM shows by the hypercall that shares memory.
  */
 static noinline bool dma_window_memory_is_private(struct device *dev)
 {
@@ -212,7 +213,10 @@ const char *dma_window_iommu_suits(struct device *dev)
 	if (!(domain->type & __IOMMU_DOMAIN_DMA_API) || !domain->iova_cookie ||
 	    dev->iommu->attach_deferred)
 		return "its IOMMU domain is not one for the DMA API";
-	/* Did nothing, if it was done; else whoever did it only warned. */
+	/*
+	 * Repeat the set-up: it does nothing if it was done; else whoever tried
+	 * before only warned.
+	 */
 	if (iommu_dma_init_domain(domain, dev))
 		return "its IOMMU domain could not be set up";
 	why = dma_window_granule_unfit(domain->pgsize_bitmap);
@@ -229,7 +233,7 @@ const char *dma_window_iommu_suits(struct device *dev)
  * dma_window_iommu_check() - can a device behind an IOMMU have a window?
  * @dev: the device; its driver is not probed yet
  * @ref: the property that names its region, for messages
- * @behind: filled with whether it is behind an IOMMU at all
+ * @behind: filled with whether @dev is behind an IOMMU at all
  *
  * Context: may sleep. Takes the mutex of the device's IOMMU group.
  *
@@ -245,7 +249,7 @@ int dma_window_iommu_check(struct device *dev, const struct dma_window_ref *ref,
 
 	*behind = domain;
 	if (!domain) {
-		/* An IOMMU may still take it over. */
+		/* An IOMMU may still take the device over. */
 		if (!dev_iommu_fwspec_get(dev))
 			return 0;
 		dma_window_err(dev, ref, "its IOMMU is not there");
@@ -265,7 +269,7 @@ int dma_window_iommu_check(struct device *dev, const struct dma_window_ref *ref,
 	return 0;
 }
 
-/* Where the window is in what was allocated for it, bytes. */
+/* Offset of the window in what was allocated for it, bytes. */
 static size_t io_skew(const struct dma_window_iommu *io)
 {
 	return io->win->base & (DMA_WINDOW_MAX_CLASS_SIZE - 1);
@@ -281,8 +285,8 @@ static void io_unmap(struct dma_window_iommu *io)
 }
 
 /*
- * Low, so that a device with a small mask reaches it, and in the same place
- * relative to a run of the largest size class as in memory: see
+ * Map the window low, so that a device with a small mask reaches it, and in the
+ * same place relative to a run of the largest size class as in memory: see
  * dma_window_client.natural.
  */
 static int io_map(struct device *dev, struct dma_window_iommu *io)
@@ -297,9 +301,9 @@ static int io_map(struct device *dev, struct dma_window_iommu *io)
 	io->iova = iommu_dma_alloc_iova(io->domain, io->span, DMA_BIT_MASK(32),
 					dev);
 	/*
-	 * Down from there: a search that fails makes all others below 4 GiB fail
-	 * until something is freed. An allocation is aligned to the next power of
-	 * two of its size.
+	 * Search down from there: a search that fails makes all others below
+	 * 4 GiB fail until something is freed. An allocation is aligned to the
+	 * next power of two of its size.
 	 */
 	lowest = 2 * roundup_pow_of_two(io->span) - 1;
 	for (limit = DMA_BIT_MASK(31); io->iova && limit >= lowest; limit >>= 1) {
@@ -329,7 +333,8 @@ static int io_map(struct device *dev, struct dma_window_iommu *io)
  *
  * Context: may sleep. Called with dma_window_mutex held.
  *
- * Return: true if the IOMMU did not let go of memory that was mapped there.
+ * Return: true if the IOMMU did not let go of memory that was mapped in the
+ * domain.
  */
 bool dma_window_iommu_exposed(struct device *dev)
 {
@@ -405,7 +410,7 @@ found:
 
 /**
  * dma_window_iommu_put() - undo dma_window_iommu_get()
- * @io: what it returned
+ * @io: what dma_window_iommu_get() returned
  *
  * Context: may sleep. Called with dma_window_mutex held.
  */
@@ -415,11 +420,11 @@ void dma_window_iommu_put(struct dma_window_iommu *io)
 
 	if (--io->users)
 		return;
-	/* Under the mutex: the domain stays until then. */
+	/* dma_window_mutex is held: the domain stays until it is released. */
 	dma_window_iommu_release_retired(io, NULL, DMA_MAPPING_ERROR);
 	if (io->domain)
 		io_unmap(io);
-	/* Stay, as long as the domain does, for dma_window_iommu_get() to find. */
+	/* Keep @io with its domain, for dma_window_iommu_get() to find. */
 	if (io->domain && io->exposed)
 		return;
 	list_del(&io->list);
@@ -428,14 +433,14 @@ void dma_window_iommu_put(struct dma_window_iommu *io)
 
 /**
  * dma_window_iommu_copybreak() - up to which size is a copy cheaper?
- * @io: of a device
+ * @io: the window in a device's domain
  *
- * Measured with "make bench", guests smmuv3 and virtio-iommu, in instructions of
- * the guest: mapping in place costs less from 32 KiB on with an SMMUv3 (64 KiB if
- * not aligned), and from 32 KiB (128 KiB) on with a virtio-iommu, where the host's
- * work is not counted. With that, a copy of 128 KiB was still cheaper (D. Stevens,
- * "Add dynamic iommu backed bounce buffers", 2021). What the two differ in is that
- * the latter has to be told of each new mapping.
+ * Measured with "make bench", guests smmuv3 and virtio-iommu, in instructions
+ * of the guest: mapping in place costs less from 32 KiB on with an SMMUv3 (64
+ * KiB if not aligned), and from 32 KiB (128 KiB) on with a virtio-iommu, where
+ * the host's work is not counted. With that work, a copy of 128 KiB was still
+ * cheaper (D. Stevens, "Add dynamic iommu backed bounce buffers", 2021). The
+ * two differ in that a virtio-iommu has to be told of each new mapping.
  *
  * Context: any.
  *
@@ -449,11 +454,12 @@ u32 dma_window_iommu_copybreak(const struct dma_window_iommu *io)
 /**
  * dma_window_iommu_is() - is this the domain that a device is in now?
  * @dev: the device
- * @io: of its client, or NULL for none
+ * @io: what the device's client has, or NULL for none
  *
  * Context: may sleep.
  *
- * Return: true if what @io says still holds, and nobody's memory is at risk there.
+ * Return: true if @dev is in the domain of @io, and nobody's memory is at risk
+ * there.
  */
 bool dma_window_iommu_is(struct device *dev, const struct dma_window_iommu *io)
 {
@@ -464,8 +470,9 @@ bool dma_window_iommu_is(struct device *dev, const struct dma_window_iommu *io)
 }
 
 /*
- * With it goes what is mapped in it, and its IOVA space. This is when the last
- * device has left its group, or when its type is changed, without a driver.
+ * A domain takes along what is mapped in it, and its IOVA space. A domain goes
+ * when the last device has left its group, or when the group's type is changed,
+ * without a driver.
  */
 void __dma_window_domain_gone(struct iommu_domain *domain)
 {
@@ -485,22 +492,23 @@ void __dma_window_domain_gone(struct iommu_domain *domain)
 			}
 		}
 	}
-	/* If a driver is bound all the same: the IOMMU was taken from under it. */
+	/* If a driver is bound all the same, its IOMMU was taken away. */
 	for (i = 0; found && i < BIT(DMA_WINDOW_CLIENTS_BITS); i++)
 		hlist_for_each_entry(client, &dma_window_clients[i], node)
 			if (client->iommu && !client->iommu->domain)
 				set_dma_ops(client->dev, &dma_window_deny_ops);
 	mutex_unlock(&dma_window_mutex);
-	/* Whoever has seen it is done with it: an unmap of a late user. */
+	/* Wait for an unmap of a late user that has seen the domain. */
 	if (found)
 		synchronize_rcu();
 }
 
 /*
  * dma-iommu comes before a device's own operations when the DMA API looks for
- * who serves it; not so for a device with a window. And if the IOMMU took over
- * a device that has its window without one, or moved it to another domain, its
- * addresses are not right any more: it can do no DMA until it is probed again.
+ * who serves the device; not so for a device with a window. If the IOMMU took
+ * over a device that has its window without one, or moved a device to another
+ * domain, the device's addresses are not right any more: it can do no DMA until
+ * it is probed again.
  */
 void __dma_window_iommu_setup(struct device *dev)
 {
@@ -520,9 +528,9 @@ void __dma_window_iommu_setup(struct device *dev)
 }
 
 /*
- * A domain that is attached beside the DMA API (VFIO, vhost-vdpa, iommufd; SVA with
- * a PASID) lets a device reach what its owner likes. A window without a region does
- * not promise more than dma-iommu does.
+ * A domain that is attached beside the DMA API (VFIO, vhost-vdpa, iommufd; SVA
+ * with a PASID) lets a device reach what its owner likes. A window without a
+ * region does not promise more than dma-iommu does.
  */
 bool __dma_window_keeps_domain(struct device *dev)
 {
@@ -530,7 +538,7 @@ bool __dma_window_keeps_domain(struct device *dev)
 
 	if (!__dma_window_attached(dev) || (client && client->win->group))
 		return false;
-	/* Bridges do no DMA of their own; those above a region are denied it. */
+	/* Bridges do no DMA of their own; above a region they are denied it. */
 	if (dev_is_pci(dev) && pci_is_bridge(to_pci_dev(dev)))
 		return false;
 	dev_warn_ratelimited(dev, "names a restricted-dma-region: its IOMMU group gets no other domain\n");

@@ -35,17 +35,17 @@ static const struct way_case {
 	{ TO | BIDI, TO | BIDI, 0, 0, COPYBREAK, EITHER },
 	{ TO | BIDI, TO | BIDI, 0, 0, COPYBREAK + 1, MAP },
 	{ TO | BIDI, TO | BIDI, 0, 512, SZ_1M, MAP },
-	/* By what is in place of it: no granule whole, one, and a granule less a byte. */
+	/* By whole granules: none, one, and a granule less a byte. */
 	{ TO | BIDI, TO | BIDI, 0, 1, 2 * GRANULE - 2, COPY },
 	{ TO | BIDI, TO | BIDI, 0, 1, 2 * GRANULE - 1, EITHER },
 	{ TO | BIDI, TO | BIDI, 0, 0, GRANULE - 1, COPY },
 	{ TO | BIDI, TO | BIDI, 0, 0, GRANULE, EITHER },
 	{ TO | BIDI, TO | BIDI, 0, 0, 1, COPY },
 	{ TO | BIDI, TO | BIDI, 0, 0, 0, COPY },
-	/* What is handed over by hand later. */
+	/* Buffers that are handed over by hand later. */
 	{ TO | BIDI | FROM, TO | BIDI, SKIP, 0, SZ_1M, COPY },
 	{ TO | BIDI | FROM, TO | BIDI, SKIP, 0, COPYBREAK, COPY },
-	/* What the device is to write: in place only if it cannot read it there. */
+	/* Buffers to be written: in place only if not readable there. */
 	{ TO | BIDI, FROM, 0, 0, SZ_1M, COPY },
 	{ TO | BIDI, FROM, SKIP, 0, SZ_1M, COPY },
 	{ TO | BIDI, FROM, DMA_ATTR_WINDOW_NO_FILL, 0, SZ_1M, COPY },
