@@ -3,7 +3,7 @@
 #
 # A device whose region cannot be used is refused (I2): its probe failed, the
 # log says why in one line that names device, property, region and reason, and
-# at a rebind it is the same again. Other devices have tests of their own.
+# a rebind fails in the same way. Other devices have tests of their own.
 #
 # usage: attach.sh TABLE
 # A line of TABLE: KIND DEVICE MESSAGE. KIND is "transport" if the probe of
@@ -31,7 +31,7 @@ refused() {
 		;;
 	esac
 	if [ "$kind" = virtio ]; then
-		# The driver it would have had is the one that says so.
+		# The refusal is logged for the driver that the device would have had.
 		who="$(dmesg | sed -n "s/.*\] \([a-z_]* $where\): .*/\1/p" | tail -n 1)"
 	fi
 	! bound "$where" || { echo "$where has a driver" && return 1; }
@@ -55,7 +55,7 @@ ktap_print_header
 ktap_set_plan $(($(wc -l <"$1") * 2))
 while read -r kind device message; do
 	check "$device: $message" refused 1 || :
-	# Its variables are gone with the subshell.
+	# check() runs refused() in a subshell: call it here to set $who for again().
 	refused 1 >/dev/null
 	check "$device: the same at a rebind" again
 done <"$1"

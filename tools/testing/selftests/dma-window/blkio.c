@@ -110,7 +110,7 @@ static int worker(int id, int rounds)
 
 		if (pass(fd, buf, base, seed, true))
 			return 1;
-		/* What is read back has to come from the device. */
+		/* Drop the page cache: the bytes read back have to come from the device. */
 		posix_fadvise(fd, base, share, POSIX_FADV_DONTNEED);
 		if (pass(fd, buf, base, seed, false))
 			return 1;

@@ -20,7 +20,7 @@ shift 4
 load() { insmod "$DIR/dma_window_edu.ko" && [ -c /dev/dma-window-edu ] && bound "$EDU"; }
 
 ktap_print_header
-# Who names the devices has prepared them for this module: no reason to skip.
+# If the devices are named, the guest was prepared for this module: fail, not skip.
 if [ ! -e "$DIR/dma_window_edu.ko" ]; then
 	ktap_set_plan 1
 	ktap_print_msg "dma_window_edu.ko was not built: no KDIR"
@@ -33,8 +33,8 @@ check "the module is bound to the neighbour, not to the refused device" \
 	equal "bound: neighbour, refused" \
 	"$(bound "$NEIGHBOUR" && echo y) $(bound "$REFUSED" || echo n)" "y n"
 for program in "$@"; do
-	# Its results, as subtests of the next line; as they come, since what says
-	# nothing for long is taken for a hang.
+	# Print the program's results as subtests of the next line, and as they come: a
+	# test that prints nothing for long is taken for a hang.
 	{
 		"$DIR/$program" 2>&1
 		echo $? >/tmp/rc

@@ -3,7 +3,7 @@
  * The DMA API, call by call, from both sides: what the driver gets, and what
  * the device can see and do. A fixture is named after the invariant of
  * Documentation/core-api/dma-window.rst that its tests guard. See edu.h for
- * what they need.
+ * the devices and variables that these tests need.
  */
 
 #include <sched.h>
@@ -69,14 +69,14 @@ FIXTURE(good_citizen) { struct state s; };
 FIXTURE_SETUP(good_citizen) { start(&self->s); }
 FIXTURE_TEARDOWN(good_citizen) { finish(_metadata, &self->s); }
 
-/* What an operator can see. */
+/* Counters and events, for an operator. */
 FIXTURE(observed) { struct state s; };
 FIXTURE_SETUP(observed) { start(&self->s); }
 FIXTURE_TEARDOWN(observed) { finish(_metadata, &self->s); }
 
 static u8 look[4 * MIB], other[4 * MIB];
 
-/* On the CPU that this is on: what it keeps is what it gets. */
+/* Stay on this CPU: the slots that its cache keeps are the slots that it gets again. */
 static bool stay(void)
 {
 	cpu_set_t set;
@@ -132,7 +132,7 @@ TEST_F_TIMEOUT(confinement, streaming_of_every_size, LIMIT)
 			fill(look, size, 77);
 			ASSERT_EQ(0, put(E, p.addr, look, size));
 			ASSERT_EQ(0, unmap(E, &p, 0));
-			/* What the device writes is for the driver, or not. */
+			/* Bytes that the device wrote reach the driver, except TO_DEVICE. */
 			ASSERT_TRUE(has(buf.mem, 0, size, dir == EDU_TO_DEVICE ?
 					size + dir : 77));
 		}
@@ -183,7 +183,7 @@ TEST_F_TIMEOUT(confinement, streaming_at_every_offset, LIMIT)
 /* Coherent memory of each size class, each call that makes it, any context. */
 TEST_F_TIMEOUT(confinement, coherent_of_every_size, LIMIT)
 {
-	/* Aligned to its size, in the upper half, some of which is taken. */
+	/* A quarter: memory is aligned to its size, in the upper half, partly taken. */
 	size_t max = counter("largest_free") / 4, size = 0, pages, align;
 	u64 allocs = counter("allocs"), n = 0;
 	u32 kind, flags;
@@ -206,7 +206,7 @@ TEST_F_TIMEOUT(confinement, coherent_of_every_size, LIMIT)
 				n++;
 				ASSERT_TRUE(inside(E, m.addr, pages));
 				ASSERT_EQ(0, m.addr % align);
-				/* Padding included: all of it is the device's. */
+				/* Zeroed up to whole pages: the device reads padding, too. */
 				ASSERT_EQ(0, see(E, m.addr, look, pages));
 				ASSERT_TRUE(is_zero(look, pages));
 				/* The same memory on both sides, with no sync. */
@@ -252,7 +252,7 @@ TEST_F_TIMEOUT(confinement, sgtable_of_coherent, LIMIT)
 	ASSERT_EQ(0, mem_new(E, &m, EDU_COHERENT, 64 * KIB, 0, 0));
 	EXPECT_EQ(0, raw(E, EDU_RAW_SGTABLE, m.addr, 64 * KIB, m.id));
 	EXPECT_EQ(0, raw(E, EDU_RAW_SGTABLE, m.addr, 60 * KIB, m.id));
-	/* Not of more than was allocated, nor of another place. */
+	/* Fail for more bytes than were allocated, and for another address. */
 	EXPECT_EQ(-ENXIO, raw(E, EDU_RAW_SGTABLE, m.addr, 68 * KIB, m.id));
 	EXPECT_EQ(-ENXIO, raw(E, EDU_RAW_SGTABLE, m.addr + 4096, 4 * KIB, m.id));
 	EXPECT_EQ(-ENXIO, raw(E, EDU_RAW_SGTABLE, 0x1000, 4 * KIB, m.id));
@@ -349,7 +349,7 @@ TEST_F_TIMEOUT(confinement, masks, LIMIT)
 	EXPECT_EQ(0, edu_limit(E, EDU_COHERENT_MASK, ~0ull));
 	EXPECT_GE(info.required_mask, E->base + E->size - 1);
 
-	/* Known late: a driver that writes it itself. */
+	/* A driver that writes the mask itself: only a mapping can notice. */
 	edu_limit(E, EDU_FORCE_MASK, (1 << 28) - 1);
 	edu_limit(E, EDU_FORCE_COHERENT_MASK, (1 << 28) - 1);
 	EXPECT_EQ(-EIO, map(E, &p, &buf, 0, 4096, EDU_TO_DEVICE, 0));
@@ -390,7 +390,7 @@ TEST_F_TIMEOUT(confinement, masks, LIMIT)
 	EXPECT_EQ(0, mem_free(E, &buf));
 }
 
-/* What a CPU keeps of earlier mappings is no way around a mask. */
+/* Slots that a CPU keeps of earlier mappings are checked against the mask, too. */
 TEST_F_TIMEOUT(confinement, masks_and_what_is_kept, LIMIT)
 {
 	static const u64 aligns[] = { 0, 0x1ff };
@@ -426,7 +426,7 @@ TEST_F_TIMEOUT(confinement, masks_and_what_is_kept, LIMIT)
 	EXPECT_EQ(0, mem_free(E, &buf));
 }
 
-/* Nothing waits for a late unmap any more: in a full window, it is used again. */
+/* Fill the window, so that slots kept for a late unmap are used again. */
 static void settle(struct edu *e)
 {
 	struct map maps[512];
@@ -438,8 +438,8 @@ static void settle(struct edu *e)
 }
 
 /*
- * What a driver forgets is taken back when it goes, all of it and whatever it is:
- * however often that happens, the window is what it was.
+ * Mappings and memory that a driver forgets, of whatever kind, are all taken back
+ * when the driver goes; however often, the window is the same afterwards.
  */
 TEST_F_TIMEOUT(nothing_lost, forgotten_by_the_driver, LIMIT)
 {
@@ -491,7 +491,7 @@ TEST_F_TIMEOUT(nothing_lost, forgotten_by_the_driver, LIMIT)
 
 /*
  * Coherent memory may have users that outlive the driver, as a process that has
- * mapped it: nobody else gets it until it is freed.
+ * mapped the memory: nobody else gets the slots until the memory is freed.
  */
 TEST_F_TIMEOUT(nothing_lost, coherent_outlives_the_driver, LIMIT)
 {
@@ -506,7 +506,7 @@ TEST_F_TIMEOUT(nothing_lost, coherent_outlives_the_driver, LIMIT)
 	EXPECT_EQ(1, log_lines(edu, "left 1 coherent allocations in "));
 	ASSERT_EQ(0, bind_again(edu));
 	EXPECT_EQ(self->s.used + 32, counter("io_tlb_used"));
-	/* Others take all that there is. */
+	/* Mappings of others take all slots that are free. */
 	settle(E);
 	EXPECT_TRUE(has(m.mem, 0, m.size, 1));
 	EXPECT_EQ(0, mem_free(E, &m));
@@ -515,7 +515,7 @@ TEST_F_TIMEOUT(nothing_lost, coherent_outlives_the_driver, LIMIT)
 
 /*
  * An unmap that comes when the driver is gone, as page_pool's, changes nothing and is
- * no mistake; what was forgotten is not given to others as long as there is room.
+ * no mistake; slots that were forgotten are not given to others while there is room.
  */
 TEST_F_TIMEOUT(nothing_lost, undone_late, LIMIT)
 {
@@ -536,7 +536,7 @@ TEST_F_TIMEOUT(nothing_lost, undone_late, LIMIT)
 	ASSERT_EQ(0, bind_again(edu));
 	used = counter("io_tlb_used");
 
-	/* A window that has room for 30 more of them, but does not need theirs. */
+	/* The window has room for 30 more mappings without the forgotten ones' slots. */
 	fill(other_buf.mem, 64 * KIB, 1);
 	for (n = 0; n < 30; n++) {
 		ASSERT_EQ(0, map(E, &maps[n], &other_buf, 0, 64 * KIB, EDU_TO_DEVICE, 0));
@@ -559,19 +559,19 @@ TEST_F_TIMEOUT(nothing_lost, undone_late, LIMIT)
 		ASSERT_EQ(0, access_bus(E, EDU_PEEK, maps[i].addr, look, 64 * KIB, false));
 		ASSERT_TRUE(has(look, 0, 64 * KIB, 1));
 	}
-	/* Nothing but finish() says that no call was a mistake. */
+	/* If one of these unmaps counted as a mistake, finish() would fail. */
 	EXPECT_EQ(0, unmap(E, &late[2], 0));
 	EXPECT_EQ(0, give_all(E, maps, n));
-	/* Less the coherent memory, which was kept for its users until then. */
+	/* Coherent memory was kept for its users until it was freed: 4 slots less. */
 	EXPECT_EQ(used - 4, counter("io_tlb_used"));
-	/* Twice is one. */
+	/* A second late unmap of the same mapping is a mistake. */
 	EXPECT_EQ(0, raw(E, EDU_RAW_UNMAP, late[2].addr, 64 * KIB, 0));
 	EXPECT_EQ(++self->s.invalid, counter("fail_invalid"));
 	EXPECT_EQ(0, mem_free(E, &other_buf));
 	EXPECT_EQ(0, mem_free(E, &buf));
 }
 
-/* Where there is no other room, others get it; the late unmap leaves them alone. */
+/* If no other slots are free, others get forgotten ones; a late unmap spares them. */
 TEST_F_TIMEOUT(nothing_lost, undone_after_others_have_it, LIMIT)
 {
 	const char *edu = setting("EDU");
@@ -599,7 +599,7 @@ TEST_F_TIMEOUT(nothing_lost, undone_after_others_have_it, LIMIT)
 	fill(buf.mem, 64 * KIB, 2);
 	EXPECT_EQ(0, unmap(E, &late, 0));
 	EXPECT_TRUE(has(buf.mem, 0, 64 * KIB, 2));
-	/* It is counted, for it is somebody else's. */
+	/* Unmapping an address that is somebody else's now is counted as a mistake. */
 	EXPECT_EQ(++self->s.invalid, counter("fail_invalid"));
 	EXPECT_EQ(largest, counter("largest_free"));
 	ASSERT_EQ(0, access_bus(E, EDU_PEEK, late.addr, look, 64 * KIB, false));
@@ -612,8 +612,8 @@ TEST_F_TIMEOUT(nothing_lost, undone_after_others_have_it, LIMIT)
 }
 
 /*
- * What was mapped for a device without a driver goes when the device is gone for
- * good. (What its drivers have forgotten went with them.)
+ * Mappings made for a device without a driver go when the device is gone for
+ * good. (Mappings that its drivers forgot went with those drivers.)
  */
 TEST_F_TIMEOUT(nothing_lost, device_gone_with_mappings, LIMIT)
 {
@@ -638,7 +638,7 @@ TEST_F_TIMEOUT(nothing_lost, device_gone_with_mappings, LIMIT)
 	EXPECT_EQ(live + 1, counter("maps") - counter("unmaps"));
 	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/remove", setting("NEIGHBOUR"));
 	ASSERT_EQ(0, write_text(path, "1"));
-	/* Buffers have the device, too; but this one is of no use any more. */
+	/* A buffer holds the device, too; free this one, which is of no more use. */
 	EXPECT_TRUE(has(buf.mem, 0, 64 * KIB, 1));
 	EXPECT_EQ(0, mem_free(E, &buf));
 	ASSERT_EQ(0, edu_select(E, setting("EDU")));
@@ -671,7 +671,7 @@ TEST_F_TIMEOUT(confinement, no_memory_of_its_own, LIMIT)
 	EXPECT_EQ(0, edu_limit(E, EDU_RESERVED_MEMORY, 0));
 }
 
-/* A device that was refused can do nothing, whoever tries. */
+/* A device that was refused: every call of the DMA API fails, by any caller. */
 TEST_F_TIMEOUT(fail_closed, refused_device, LIMIT)
 {
 	struct edu_seg seg = { .size = 4096 };
@@ -773,7 +773,7 @@ TEST_F_TIMEOUT(no_stale_data, skip_cpu_sync, LIMIT)
 		ASSERT_EQ(0, map(E, &p, &buf, 0, 8 * KIB, dir, EDU_SKIP_CPU_SYNC));
 		ASSERT_EQ(0, see(E, p.addr, look, 8 * KIB));
 		ASSERT_TRUE(is_zero(look, 8 * KIB));
-		/* The driver syncs what it wants to be seen, and no more. */
+		/* A sync shows the device the bytes that it names, and no more. */
 		ASSERT_EQ(0, sync_range(E, &p, 100, 50, dir, false));
 		ASSERT_EQ(0, see(E, p.addr, look, 8 * KIB));
 		ASSERT_TRUE(dir == EDU_FROM_DEVICE ? is_zero(look + 100, 50) :
@@ -789,8 +789,8 @@ TEST_F_TIMEOUT(no_stale_data, skip_cpu_sync, LIMIT)
 }
 
 /*
- * DMA_ATTR_WINDOW_NO_FILL: for who copies back no more than was written. What
- * the device sees then is of the window's past, never of the buffer's.
+ * DMA_ATTR_WINDOW_NO_FILL: for drivers that copy back no more than was written.
+ * The device then reads old bytes of the window, never of the buffer.
  */
 TEST_F_TIMEOUT(no_stale_data, no_fill, LIMIT)
 {
@@ -810,7 +810,7 @@ TEST_F_TIMEOUT(no_stale_data, no_fill, LIMIT)
 	ASSERT_EQ(0, unmap(E, &p, EDU_SKIP_CPU_SYNC));
 	EXPECT_TRUE(has(buf.mem, 0, 100, 2));
 	EXPECT_TRUE(has(buf.mem, 100, 8 * KIB - 100, 1));
-	/* It means nothing in the other directions. */
+	/* NO_FILL means nothing in the other directions. */
 	ASSERT_EQ(0, map(E, &p, &buf, 0, 4 * KIB, EDU_BIDIRECTIONAL, EDU_WINDOW_NO_FILL));
 	ASSERT_EQ(0, see(E, p.addr, look, 4 * KIB));
 	EXPECT_EQ(0, memcmp(look, buf.mem, 4 * KIB));
@@ -901,7 +901,7 @@ TEST_F_TIMEOUT(no_stale_data, scatterlist_that_fails, LIMIT)
 	EXPECT_EQ(0, mem_free(E, &buf));
 }
 
-/* Calls with what is not mapped change nothing, and are counted. */
+/* Calls with addresses that are not mapped change nothing, and are counted. */
 TEST_F_TIMEOUT(nothing_trusted, bad_calls, LIMIT)
 {
 	u64 used, out, in;
@@ -930,7 +930,7 @@ TEST_F_TIMEOUT(nothing_trusted, bad_calls, LIMIT)
 	raw(E, EDU_RAW_UNMAP, E->base + E->size, 1, 0);
 	raw(E, EDU_RAW_UNMAP, 0, 1, 0);
 	raw(E, EDU_RAW_UNMAP, m.addr, 8 * KIB, 0);
-	/* Of what is not mapped. */
+	/* Syncs of addresses that are not mapped. */
 	raw(E, EDU_RAW_SYNC_FOR_CPU, gone.addr, 8 * KIB, 0);
 	/* Of another size; a mapping. */
 	raw(E, EDU_RAW_FREE, m.addr, 4 * KIB, m.id);
@@ -954,7 +954,7 @@ TEST_F_TIMEOUT(nothing_trusted, bad_calls, LIMIT)
 }
 
 /*
- * A sync that runs past the end: what is inside is copied, as drivers that round
+ * A sync that runs past the end: the bytes inside are copied, as drivers that round
  * up expect, and nothing of the padding. Each kind of bug is reported, once.
  */
 TEST_F_TIMEOUT(nothing_trusted, syncs_past_the_end, LIMIT)
@@ -995,7 +995,7 @@ TEST_F_TIMEOUT(nothing_trusted, syncs_past_the_end, LIMIT)
 	self->s.invalid += 2 * i;
 	EXPECT_EQ(1, log_lines(setting("EDU"), "runs past the end"));
 
-	/* Not hidden by that: another kind of bug. */
+	/* Another kind of bug is still reported. */
 	i = log_lines(setting("EDU"), "sync of");
 	raw(E, EDU_RAW_SYNC_FOR_CPU, p.addr + 64 * KIB, 8, 0);
 	raw(E, EDU_RAW_SYNC_FOR_CPU, p.addr + 64 * KIB, 8, 0);
@@ -1006,7 +1006,7 @@ TEST_F_TIMEOUT(nothing_trusted, syncs_past_the_end, LIMIT)
 	EXPECT_EQ(0, mem_free(E, &buf));
 }
 
-/* Those who share a window can still not undo each other's mappings. */
+/* Devices that share a window cannot undo each other's mappings. */
 TEST_F_TIMEOUT(nothing_trusted, neighbour, LIMIT)
 {
 	struct mem buf, m;
@@ -1038,8 +1038,8 @@ TEST_F_TIMEOUT(nothing_trusted, neighbour, LIMIT)
 }
 
 /*
- * The device writes all of the window, free or not: whatever would be kept
- * there would be lost now.
+ * The device writes all of the window, free or not: records that the kernel kept
+ * in the window would be lost now.
  */
 TEST_F_TIMEOUT(nothing_trusted, device_writes_everywhere, LIMIT)
 {
@@ -1057,7 +1057,7 @@ TEST_F_TIMEOUT(nothing_trusted, device_writes_everywhere, LIMIT)
 	memset(other, 0xff, sizeof(other));
 	for (at = 0; at < E->size; at += MIB)
 		ASSERT_EQ(0, access_bus(E, EDU_PEEK, E->base + at, other, MIB, true));
-	/* Every second one, so that there is much to be found again. */
+	/* Unmap every second mapping: the pool has many free runs to find again. */
 	for (i = 0; i < N; i += 2)
 		EXPECT_EQ(0, unmap(E, &maps[i], 0));
 	for (i = 0; i < N; i += 2) {
@@ -1085,8 +1085,8 @@ TEST_F_TIMEOUT(nothing_trusted, device_writes_everywhere, LIMIT)
 }
 
 /*
- * A full window fails the mapping, with what is mapped untouched; one unmap
- * makes room for as much; and in the end all is there again.
+ * A full window fails the next mapping and leaves the others alone; one unmap
+ * makes room for as much; and in the end all slots are free again.
  */
 TEST_F_TIMEOUT(nothing_lost, full_of_mappings, LIMIT)
 {
@@ -1103,7 +1103,7 @@ TEST_F_TIMEOUT(nothing_lost, full_of_mappings, LIMIT)
 			break;
 		ASSERT_TRUE(inside(E, maps[n].addr, SIZE));
 	}
-	/* A slot each; but for what is kept for coherent memory, none is left. */
+	/* A slot per mapping: only the share kept for coherent memory is left. */
 	ASSERT_LT(n, MAX);
 	EXPECT_GE(counter("io_tlb_used"), counter("io_tlb_nslabs") * 15 / 16);
 	EXPECT_LE(counter("io_tlb_used"), counter("io_tlb_used_hiwater"));
@@ -1119,7 +1119,7 @@ TEST_F_TIMEOUT(nothing_lost, full_of_mappings, LIMIT)
 		fill(look, SIZE, i + 1);
 		ASSERT_EQ(0, access_bus(E, EDU_PEEK, maps[i].addr, look, SIZE, true));
 	}
-	/* Room for one is room for one, wherever it is. */
+	/* A slot that is freed, wherever in the window, is room for one mapping. */
 	for (i = 0; i < n; i += n / 5) {
 		u8 *mem = buf.mem + i * SPACE;
 
@@ -1170,7 +1170,7 @@ TEST_F_TIMEOUT(nothing_lost, full_of_coherent, LIMIT)
 	for (i = 0; i < n; i++)
 		ASSERT_EQ(0, mem_free(E, &mems[i]));
 	EXPECT_EQ(largest, counter("largest_free"));
-	/* More than there is. */
+	/* More memory than the window has. */
 	EXPECT_EQ(-ENOMEM, mem_new(E, &mems[0], EDU_COHERENT, 2 * E->size, 0, EDU_NO_WARN));
 	EXPECT_EQ(-EIO, raw(E, EDU_RAW_MAP, 0, E->size + 1, buf.id));
 	EXPECT_EQ(-EIO, raw(E, EDU_RAW_MAP, 0, ~0ull, buf.id));
@@ -1266,7 +1266,7 @@ TEST_F_TIMEOUT(good_citizen, syncs_of_the_other_direction, LIMIT)
 	EXPECT_EQ(0, mem_free(E, &buf));
 }
 
-/* The low bits of a buffer's address are kept for who asks for it. */
+/* The low bits of a buffer's address are kept if the device sets a min_align_mask. */
 TEST_F_TIMEOUT(good_citizen, min_align_mask, LIMIT)
 {
 	static const u64 masks[] = { 0x1ff, 0x7ff, 0xfff, 0xffff };
@@ -1302,7 +1302,7 @@ TEST_F_TIMEOUT(good_citizen, min_align_mask, LIMIT)
 	EXPECT_EQ(0, mem_free(E, &buf));
 }
 
-/* No mapping crosses the boundary, and one that has to is refused. */
+/* No mapping crosses the segment boundary; one too large for that is refused. */
 TEST_F_TIMEOUT(good_citizen, segment_boundary, LIMIT)
 {
 	u64 masked = counter("fail_mask"), i;
@@ -1319,7 +1319,7 @@ TEST_F_TIMEOUT(good_citizen, segment_boundary, LIMIT)
 	ASSERT_EQ(0, map(E, &p, &buf, 0, 64 * KIB, EDU_TO_DEVICE, 0));
 	EXPECT_EQ(0, p.addr % (64 * KIB));
 	EXPECT_EQ(0, unmap(E, &p, 0));
-	/* Its operation: the DMA API would complain of the caller. */
+	/* Call the device's operation: the DMA API would complain of the caller. */
 	EXPECT_EQ(-EIO, raw(E, EDU_RAW_MAP, 0, 128 * KIB, buf.id));
 	for (i = 0; i < 16; i++)
 		EXPECT_EQ(0, unmap(E, &maps[i], 0));
@@ -1334,7 +1334,7 @@ TEST_F_TIMEOUT(good_citizen, segment_boundary, LIMIT)
 	EXPECT_EQ(0, mem_free(E, &buf));
 }
 
-/* A mapping that begins late in its run does not end in somebody else's. */
+/* A mapping that begins late in its run of slots does not end in another's run. */
 TEST_F_TIMEOUT(good_citizen, min_align_mask_and_neighbours, LIMIT)
 {
 	size_t start, late;
@@ -1361,7 +1361,7 @@ TEST_F_TIMEOUT(good_citizen, min_align_mask_and_neighbours, LIMIT)
 	EXPECT_EQ(0, mem_free(E, &buf));
 }
 
-/* Nor does what a CPU keeps of earlier mappings cross it. */
+/* Slots that a CPU keeps of earlier mappings do not cross a segment boundary. */
 TEST_F_TIMEOUT(good_citizen, segment_boundary_and_what_is_kept, LIMIT)
 {
 	struct mem buf;
@@ -1515,7 +1515,7 @@ static const char *next_event(FILE *trace, char *line, int size)
 	return "";
 }
 
-/* Each call leaves its event, with what was asked for and what was copied. */
+/* Each call leaves its event, with the size asked for and the bytes copied. */
 TEST_F_TIMEOUT(observed, tracepoints, LIMIT)
 {
 	const char *dev = setting("EDU");

@@ -2,7 +2,7 @@
 /*
  * Calls of the DMA API on all CPUs at once, in one window: nobody sees anybody
  * else's bytes (I3), everything is inside (I1), and nothing is left in the end
- * (I5, I7). See edu.h for what it needs.
+ * (I5, I7). See edu.h for the devices and variables that the test needs.
  */
 
 #include <sched.h>
@@ -36,7 +36,7 @@ static int failure(const char *format, ...)
 	return 1;
 }
 
-/* A child's life: a few things are always in use, checked when they end. */
+/* A child's life: a few mappings are always in use, each checked at its end. */
 static int worker(int cpu, unsigned int seed, size_t largest, int min_rounds)
 {
 	static u8 look[MAX];
@@ -109,7 +109,7 @@ static int worker(int cpu, unsigned int seed, size_t largest, int min_rounds)
 		if (!has(mine, 0, s->size, s->dir == EDU_TO_DEVICE ? s->seed : s->seed + 1))
 			return failure("wrong bytes when unmapped, direction %u", s->dir);
 	}
-	/* What is still live goes with the file. */
+	/* Close the file: the module undoes mappings that are still live. */
 	close(e.fd);
 	return 0;
 }
@@ -132,7 +132,7 @@ FIXTURE_TEARDOWN(smp)
 	EXPECT_EQ(self->used, counter("io_tlb_used"));
 }
 
-/* How many of them ended badly. */
+/* Run the children: how many ended badly. */
 static int workers(int per_cpu, size_t largest, int min_rounds)
 {
 	int cpus = sysconf(_SC_NPROCESSORS_ONLN), i, status, bad = 0;

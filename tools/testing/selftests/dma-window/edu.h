@@ -316,7 +316,7 @@ static inline int access_bus(struct edu *e, unsigned long how, u64 addr,
 	       access_once(e, how, addr, data, size, write);
 }
 
-/* As the device, what is there? And: put this there. */
+/* Read, and below write, at @addr as the device does. */
 static inline int see(struct edu *e, u64 addr, void *data, u64 size)
 {
 	return access_bus(e, e->engine && size <= ENGINE_MAX ? EDU_DMA :

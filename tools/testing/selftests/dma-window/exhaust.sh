@@ -12,7 +12,7 @@
 . "$(dirname "$(readlink -f "$0")")/lib.sh"
 
 [ $# -ge 2 ] || skip_all "no disks given: exhaust.sh WINDOW DEVICE..."
-# What was asked for has to be there: that it is refused is no reason to skip.
+# If the window that was named is missing, it was refused: fail, not skip.
 [ -e "$WINDOWS/$1" ] || ktap_exit_fail_msg "no window $1 here"
 window=$1
 shift
@@ -27,7 +27,7 @@ bounded() {
 	done
 }
 
-# load MODE DEVICE...: on all of them at once.
+# load MODE DEVICE...: on all devices at once.
 load() {
 	mode=$1
 	shift
@@ -50,8 +50,8 @@ said_full() {
 	dmesg | tail -n "+$from" | grep -qE "$who: $what; $room\$"
 }
 
-# What the window was filled to, and not only what was used last; it can be
-# reset to what is in use, and not made up.
+# The high-water mark is the most slots ever in use, not those of the last request;
+# writing 0 resets the mark to the slots in use now, other values are refused.
 hiwater() {
 	dd if="$(block "$1")" of=/dev/null bs=4k count=1 iflag=direct 2>/dev/null
 	file=$WINDOWS/$window/io_tlb_used_hiwater

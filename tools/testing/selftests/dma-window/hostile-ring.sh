@@ -32,13 +32,13 @@ in_flight() {
 }
 
 # begin COMMAND...: in the background. A driver that has lost its place in a chain
-# may keep a CPU for ever, with interrupts disabled: not the one that watches.
+# may keep a CPU for ever, with interrupts disabled: keep the watching CPU free.
 begin() {
 	rm -f /tmp/status
 	(taskset 1 "$@"; echo $? >/tmp/status) >/tmp/output 2>&1 &
 }
 
-# finish SECONDS: its status. A process that waits for I/O cannot be ended.
+# finish SECONDS: the command's status. A process that waits for I/O cannot be ended.
 finish() {
 	wait_for "$1" [ -s /tmp/status ] >/dev/null || {
 		cat /tmp/output
@@ -63,7 +63,7 @@ flip() {
 		throttle 1 || return 1
 		begin "$DIR/blkio" "$dev" direct 6 128 64 1
 		wait_for 10 in_flight 5 || return 1
-		# QEMU has seen the last of them, too.
+		# Wait until QEMU has seen the last of the requests, too.
 		nap 100
 		host vq_flip "$id" "$(win "$window" base)" "$(win "$window" size)" || return 1
 		throttle 0
@@ -72,7 +72,7 @@ flip() {
 	done
 }
 
-# What has to go on: this, and process 1.
+# Keep this shell and process 1, which have to go on, off the CPU of begin().
 taskset -p 2 $$ >/dev/null
 taskset -p 2 1 >/dev/null
 trap 'taskset -p 3 1 >/dev/null' EXIT

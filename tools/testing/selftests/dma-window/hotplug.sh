@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
 #
 # Plug disks into PCI ports and unplug them, many times and all at once, with
-# verified I/O in between, once by the host's button and once under load. What
-# is plugged in gets its window, and nothing of it is left in the window, nor
-# in the list of the window's devices (I1, I7).
+# verified I/O in between, once by the host's button and once under load. Each
+# disk gets its window, and after the unplug nothing of the disk is left in the
+# window, nor in the list of the window's devices (I1, I7).
 #
 # usage: hotplug.sh TIMES WINDOW=PORT,PORT... ...
 # A PORT is its slot number; the host calls the port's bus "port" with the
@@ -49,7 +49,7 @@ port() {
 
 port_once() { plug_and_check "$1" "$2" && unplug "$1"; }
 
-# By the host: it presses the button, the guest gives way.
+# Unplug by the host: the host presses the button, the guest gives way.
 button() {
 	for_ports plug_and_check || return 1
 	for p in $ports; do

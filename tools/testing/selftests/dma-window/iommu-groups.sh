@@ -1,12 +1,12 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-only
 #
-# What shares an IOMMU group with a device that has a window, and what becomes of
-# the domain that it is in (I2).
+# Devices that share an IOMMU group with a device that has a window, and the fate
+# of the domain that such a group is in (I2).
 #
 # usage: iommu-groups.sh WINDOW FUNCTION OTHER ALONE
 #   FUNCTION  a device that names WINDOW, bound
-#   OTHER     another in its group, that names nothing: so it is not bound
+#   OTHER     another in the group of FUNCTION, names no region: so not bound
 #   ALONE     a device with WINDOW and a group of its own, bound
 
 # shellcheck source=lib.sh
@@ -29,7 +29,7 @@ said() {
 	}
 }
 
-# refused DEVICE TEXT: a driver does not get it, and the reason is this.
+# refused DEVICE TEXT: no driver is bound to DEVICE, and the log says TEXT.
 refused() {
 	dmesg -c >/tmp/dmesg.old
 	! bind "$1" 2>/dev/null || { echo "$1 was bound" && return 1; }
@@ -43,7 +43,7 @@ other_refused() {
 		has_window "$function"
 }
 
-# The two are there, so neither can have a driver, until one goes.
+# With both devices in the group, neither can have a driver, until one goes.
 both_refused() {
 	unbind "$function" || return 1
 	refused "$function" "$ERR $SHARES $other, which does not name the same region" &&
@@ -55,7 +55,7 @@ only_one_left() {
 	bind "$function" && has_window "$function"
 }
 
-# Then the other comes, late.
+# Rescan the bus: the other device comes late, when FUNCTION has its window.
 comes_late() {
 	dmesg -c >/tmp/dmesg.old
 	echo 1 >/sys/bus/pci/rescan
@@ -86,7 +86,7 @@ identity() {
 	refused "$alone" "$ERR its IOMMU domain is not one for the DMA API"
 }
 
-# Each is a new domain; the window was in the one before.
+# Each change of type makes a new domain; the window was mapped in the one before.
 back() {
 	for type in DMA identity DMA-FQ identity DMA; do
 		set_type "$alone" $type || return 1

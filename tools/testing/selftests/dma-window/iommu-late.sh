@@ -2,9 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 #
 # A device whose IOMMU group is still being set up is probed again later, and has
-# its window then. Deferring is no refusal: nothing is said, and the device has no
-# driver and no DMA meanwhile (I2). And the groups of other devices are left alone
-# (I6).
+# its window then. Deferring is no refusal: nothing is logged, and the device has no
+# driver and no DMA meanwhile (I2). The groups of other devices are left alone (I6).
 #
 # usage: iommu-late.sh DEVICE WINDOW OTHER
 #   DEVICE  behind an IOMMU, in WINDOW, bound
@@ -32,14 +31,14 @@ deferred() {
 	silent && grep -F "$device" /sys/kernel/debug/devices_deferred
 }
 
-# Whatever is bound makes the kernel try again.
+# Bind any device: the kernel then probes deferred devices again.
 resolved() {
 	unbind "$other" && bind "$other" && wait_for 10 bound "$device" || return 1
 	rmmod dma_window_defer
 	in_window "$device" "$window" && silent
 }
 
-# calls DEVICE: how often its group is taken in a probe.
+# calls DEVICE: how often a probe takes the device's IOMMU group.
 calls() {
 	unbind "$1" || return 1
 	echo "p:late/use iommu_device_use_default_domain" >>$kprobes
@@ -51,7 +50,7 @@ calls() {
 	echo "-:late/use" >>$kprobes
 }
 
-# Once by the bus, as without windows; of a device with one, by windows as well.
+# The bus takes the group once, as without windows; windows do once more for theirs.
 once() {
 	equal "calls for $device" "$(calls "$device")" 2 &&
 		equal "calls for $other" "$(calls "$other")" 1

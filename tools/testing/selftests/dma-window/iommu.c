@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * A device with a window behind an IOMMU, from both sides: what is bounced, what
- * is mapped and how, which granules the device can reach, and what it finds
+ * is mapped and how, which granules the device can reach, and which bytes are
  * there. A fixture is named after the invariant that its tests guard. See edu.h
- * for what they need.
+ * for the devices and variables that these tests need.
  */
 
 #include "iommu_fixture.h"
@@ -33,7 +33,7 @@ FIXTURE(good_citizen) { struct state s; };
 FIXTURE_SETUP(good_citizen) { start(&self->s); }
 FIXTURE_TEARDOWN(good_citizen) { finish(_metadata, &self->s); }
 
-/* What an operator can see. */
+/* Counters, for an operator. */
 FIXTURE(observed) { struct state s; };
 FIXTURE_SETUP(observed) { start(&self->s); }
 FIXTURE_TEARDOWN(observed) { finish(_metadata, &self->s); }
@@ -46,9 +46,9 @@ struct job {
 };
 
 /*
- * One mapping, from map to unmap, everything about it checked: place, contents of
- * all that the device can see, what it writes, what is copied back, counters.
- * From a granule before the buffer to one behind it is the caller's.
+ * Check everything about one mapping, from map to unmap: place, contents of all
+ * that the device can see, bytes that the device writes, bytes copied back, counters.
+ * Memory from a granule before the buffer to a granule behind is the caller's.
  */
 static bool lifetime(struct behind *b, const struct job *j)
 {
@@ -111,7 +111,7 @@ static bool lifetime(struct behind *b, const struct job *j)
 			     (long long)(i - off), (unsigned long long)j->size, want[i]);
 	}
 
-	/* It writes all of it, unless it may not. */
+	/* The device writes everything in reach, unless the direction forbids writing. */
 	memcpy(want + from, mem + from, to - from);
 	if (j->dir != EDU_TO_DEVICE) {
 		fill(look, n, 9);
@@ -250,7 +250,7 @@ TEST_F_TIMEOUT(confinement, every_boundary, LIMIT)
 	EXPECT_EQ(0, mem_free(E, &buf));
 }
 
-/* Where copying ends and mapping begins, to the byte; it can be moved. */
+/* The size where copying ends and mapping begins, to the byte; it can be changed. */
 TEST_F_TIMEOUT(good_citizen, copybreak, LIMIT)
 {
 	const u64 values[] = { 0, 1, 4096, 8192, 10000, 65536, MIB };
@@ -280,7 +280,7 @@ TEST_F_TIMEOUT(good_citizen, copybreak, LIMIT)
 				}
 		}
 	}
-	/* What is mapped stays what it is. */
+	/* A live mapping stays copied, or in place, when copybreak changes. */
 	ASSERT_EQ(0, copybreak(0));
 	fill(buf.mem, buf.size, 1);
 	ASSERT_EQ(0, map(E, &p, &buf, 100, 64 * KIB, EDU_BIDIRECTIONAL, 0));
@@ -299,7 +299,7 @@ TEST_F_TIMEOUT(good_citizen, copybreak, LIMIT)
 	ASSERT_EQ(0, poke(E, p.addr, look, 64 * KIB));
 	EXPECT_EQ(0, unmap(E, &p, 0));
 	EXPECT_EQ(0, memcmp(look, buf.mem + 100, 64 * KIB));
-	/* Not a number. */
+	/* Text that is not a number is refused. */
 	EXPECT_NE(0, write_text(copybreak_file(), "many"));
 	EXPECT_NE(0, write_text(copybreak_file(), "-1"));
 	EXPECT_EQ(0, number(copybreak_file()));
@@ -344,7 +344,7 @@ TEST_F_TIMEOUT(good_citizen, sizes_to_8_mib, LIMIT)
 	EXPECT_EQ(0, mem_free(E, &buf));
 }
 
-/* Nothing but what was mapped can be reached, and that not after the unmap. */
+/* The device reaches nothing but mapped memory, and not after the unmap. */
 TEST_F_TIMEOUT(confinement, gone_after_unmap, LIMIT)
 {
 	const u64 places[] = { 0, 2048, 8 * KIB, 62 * KIB };
@@ -363,7 +363,7 @@ TEST_F_TIMEOUT(confinement, gone_after_unmap, LIMIT)
 		ASSERT_EQ(0, map(E, &p, &buf, at, size, EDU_BIDIRECTIONAL, 0));
 		ASSERT_EQ(0, see(E, p.addr + places[i], look, 1024));
 		ASSERT_EQ(0, memcmp(look, buf.mem + at + places[i], 1024));
-		/* Beside it there is nothing, ever. */
+		/* The granules beside a mapping lead nowhere, ever. */
 		ASSERT_TRUE(stopped_reading(&self->s, (p.addr & -G) - 1024,
 					    buf.mem + (at & -G) - 1024, 1024));
 		ASSERT_TRUE(stopped_writing(&self->s, (p.addr + size + G - 1) & -G, 64));
@@ -377,7 +377,7 @@ TEST_F_TIMEOUT(confinement, gone_after_unmap, LIMIT)
 	EXPECT_EQ(0, mem_free(E, &buf));
 }
 
-/* The same for a list, and at its very last granule. */
+/* A list cannot be reached after the unmap, not even its very last granule. */
 TEST_F_TIMEOUT(confinement, lists_are_gone_after_unmap, LIMIT)
 {
 	struct edu_seg segs[2] = {
@@ -410,7 +410,7 @@ TEST_F_TIMEOUT(confinement, lists_are_gone_after_unmap, LIMIT)
 	EXPECT_EQ(0, mem_free(E, &buf));
 }
 
-/* A device that is to read only cannot write what is mapped in place. */
+/* A device that is to read only cannot write to memory mapped in place. */
 TEST_F_TIMEOUT(confinement, read_only, LIMIT)
 {
 	struct mem buf;
@@ -445,7 +445,7 @@ TEST_F_TIMEOUT(confinement, masks, LIMIT)
 	EXPECT_EQ(0, edu_limit(E, EDU_MASK, last));
 	EXPECT_EQ(0, edu_limit(E, EDU_MASK, (1ull << SPACE_BITS) - 1));
 
-	/* Known late: a driver that writes it itself. */
+	/* A driver that writes the mask itself: only a mapping can notice. */
 	masked = counter("fail_mask");
 	edu_limit(E, EDU_FORCE_MASK, E->base - 1);
 	edu_limit(E, EDU_FORCE_COHERENT_MASK, E->base - 1);
@@ -486,7 +486,7 @@ static bool soil(struct behind *b, u8 byte)
 	if (counter("io_tlb_used") > 64)
 		return wrong("the window is in use");
 	memset(junk, byte, sizeof(junk));
-	/* But for the engine's page and others like it, which coherent memory has. */
+	/* Spare the upper half: coherent memory, such as the engine's page, is there. */
 	for (at = 0; at < b->e.size / 2; at += sizeof(junk))
 		if (poke(&b->e, b->e.base + at, junk, sizeof(junk)))
 			return wrong("cannot write to the window");
@@ -494,7 +494,7 @@ static bool soil(struct behind *b, u8 byte)
 }
 
 /*
- * What the device can read around the data: zeros, whatever was in the window
+ * Bytes that the device can read around the data: zeros, whatever was in the window
  * before, and never the neighbours in memory. With every direction and attribute.
  */
 TEST_F_TIMEOUT(no_stale_data, around_the_data, LIMIT)
@@ -535,7 +535,7 @@ TEST_F_TIMEOUT(no_stale_data, around_the_data, LIMIT)
 	EXPECT_EQ(0, mem_free(E, &buf));
 }
 
-/* Nor of a small one: what is around it is the window's, not the driver's. */
+/* Bytes around a small buffer: the device reads the window's, not the driver's. */
 TEST_F_TIMEOUT(no_stale_data, around_a_small_buffer, LIMIT)
 {
 	const u64 sizes[] = { 1, 64, 1500, 2048, 4095 };
@@ -598,7 +598,7 @@ TEST_F_TIMEOUT(good_citizen, syncs, LIMIT)
 		for (i = 0; i < sizeof(parts) / sizeof(*parts); i++) {
 			u64 from = parts[i].at, to = from + parts[i].size, bounced = 0;
 
-			/* The device's own: only what is bounced differs. */
+			/* The device's own bytes: only bounced parts differ from the driver's. */
 			fill(look, size, 20 + i);
 			ASSERT_EQ(0, poke(E, p.addr, look, head));
 			ASSERT_EQ(0, poke(E, p.addr + tail, look + tail, size - tail));
@@ -803,7 +803,7 @@ TEST_F_TIMEOUT(good_citizen, lists, LIMIT)
 			memset(segs, 0, sizeof(segs));
 			/* Every triple of kinds, the first twice. */
 			for (n = 0, at = 0, k = i; n < 4; n++, k = n == 3 ? i : k / KINDS) {
-				/* Not always with a gap. */
+				/* Leave a gap between entries, but not always. */
 				at = (at + G - 1 + (i + n) % 3 * G) & -G;
 				segs[n].offset = at + kinds[k % KINDS].pad;
 				segs[n].size = kinds[k % KINDS].size;
@@ -875,7 +875,7 @@ TEST_F_TIMEOUT(no_stale_data, list_that_fails, LIMIT)
 
 	ASSERT_EQ(0, mem_new(E, &buf, EDU_BUFFER, MIB, 0, 0));
 	ASSERT_EQ(0, copybreak(4096));
-	/* What has to be bounced, for want of a whole granule, until there is no room. */
+	/* Mappings without a whole granule have to be bounced: until there is no room. */
 	for (n = 0; n < 4096; n++)
 		if (map(E, &hog[n], &buf, 1, 2 * G - 2, EDU_TO_DEVICE, EDU_NO_WARN))
 			break;
@@ -912,7 +912,7 @@ TEST_F_TIMEOUT(no_stale_data, list_that_fails, LIMIT)
 	EXPECT_EQ(0, mem_free(E, &buf));
 }
 
-/* A full window: what needs a chunk of it fails, what does not works. */
+/* A full window: a mapping that needs a chunk fails, one that needs none works. */
 TEST_F_TIMEOUT(nothing_lost, full_window, LIMIT)
 {
 	static struct map hog[4096];
@@ -949,7 +949,7 @@ TEST_F_TIMEOUT(nothing_lost, full_window, LIMIT)
 	EXPECT_EQ(0, mem_free(E, &m));
 	while (n--)
 		ASSERT_EQ(0, unmap(E, &hog[n], 0));
-	/* And again, with room. */
+	/* The same mapping works again, now that there is room. */
 	EXPECT_EQ(0, map(E, &p, &buf, 100, 128 * KIB, EDU_TO_DEVICE, 0));
 	EXPECT_EQ(0, unmap(E, &p, 0));
 	free(was.extents);
@@ -978,7 +978,7 @@ TEST_F_TIMEOUT(nothing_lost, room_for_one_chunk, LIMIT)
 	EXPECT_EQ(-EIO, map(E, &p, &buf, 100, 128 * KIB, EDU_TO_DEVICE, EDU_NO_WARN));
 	is = space(B);
 	EXPECT_TRUE(walks_equal(&was, &is));
-	/* The one that there was room for is there again. */
+	/* The one chunk that was free is free again. */
 	EXPECT_EQ(0, map(E, &p, &buf, 100, 128 * KIB - 100, EDU_TO_DEVICE, 0));
 	EXPECT_EQ(0, unmap(E, &p, 0));
 	while (n--)
@@ -1007,7 +1007,7 @@ TEST_F_TIMEOUT(good_citizen, atomic, LIMIT)
 	EXPECT_EQ(0, mem_free(E, &buf));
 }
 
-/* What is not mapped: nothing changes, it is counted, and said once. */
+/* Calls with addresses that are not mapped change nothing, are counted, logged once. */
 TEST_F_TIMEOUT(nothing_trusted, unknown_addresses, LIMIT)
 {
 	struct map large, small, gone;
@@ -1052,7 +1052,7 @@ TEST_F_TIMEOUT(nothing_trusted, unknown_addresses, LIMIT)
 	EXPECT_TRUE(walks_equal(&was, &is));
 	EXPECT_TRUE(has(buf.mem, 0, buf.size, 1));
 	EXPECT_EQ(1, log_lines(setting("EDU"), "which is not mapped: ignored"));
-	/* What is mapped still is, once. */
+	/* Mappings that were live still are: each can be unmapped, once. */
 	fill(look, 64 * KIB, 2);
 	ASSERT_EQ(0, poke(E, large.addr, look, 64 * KIB));
 	EXPECT_EQ(0, unmap(E, &large, 0));
@@ -1066,7 +1066,7 @@ TEST_F_TIMEOUT(nothing_trusted, unknown_addresses, LIMIT)
 	EXPECT_EQ(0, mem_free(E, &buf));
 }
 
-/* Those who share a window share neither addresses nor mappings. */
+/* Devices that share a window share neither addresses nor mappings. */
 TEST_F_TIMEOUT(nothing_trusted, neighbour, LIMIT)
 {
 	struct walk was, is;
@@ -1133,8 +1133,8 @@ static int attach(struct edu *e, u32 how)
 }
 
 /*
- * Nobody attaches a domain beside the DMA API to a device with a region, nor to one
- * that was refused; its window goes on. To a device without one, they do.
+ * Nobody can attach a domain beside the DMA API to a device with a region, whose
+ * window goes on, nor to one that was refused. To a device without a region, they can.
  */
 TEST_F_TIMEOUT(confinement, no_other_domain, LIMIT)
 {
@@ -1193,7 +1193,7 @@ TEST_F_TIMEOUT(confinement, no_other_domain, LIMIT)
 	ASSERT_EQ(0, edu_select(E, edu));
 }
 
-/* Nothing waits for a late unmap any more: in a full window, it is used again. */
+/* Fill the window, so that chunks kept for a late unmap are used again. */
 static void settle(struct behind *b)
 {
 	static struct map maps[4096];
@@ -1210,8 +1210,8 @@ static void settle(struct behind *b)
 }
 
 /*
- * What a driver forgets, in the window and in place, is taken back when it goes: the
- * device cannot reach the buffers any more, which have other owners by then.
+ * Mappings that a driver forgets, in the window and in place, are taken back when the
+ * driver goes: the device cannot reach the buffers, which soon have other owners.
  */
 TEST_F_TIMEOUT(confinement, forgotten_by_the_driver, LIMIT)
 {
@@ -1257,11 +1257,11 @@ TEST_F_TIMEOUT(confinement, forgotten_by_the_driver, LIMIT)
 	}
 	EXPECT_EQ(lines + round, left_lines(edu, 3));
 	EXPECT_EQ(self->s.used, counter("io_tlb_used"));
-	/* What is in the way of other tests is used again when there is no room. */
+	/* Fill the window, so that forgotten chunks are not in the way of other tests. */
 	settle(B);
 }
 
-/* A late unmap changes nothing, nor does it meet another mapping. */
+/* A late unmap changes nothing, and cannot hit another mapping. */
 TEST_F_TIMEOUT(nothing_lost, undone_late, LIMIT)
 {
 	const char *edu = setting("EDU");
@@ -1300,8 +1300,8 @@ TEST_F_TIMEOUT(nothing_lost, undone_late, LIMIT)
 }
 
 /*
- * A domain that is replaced while something is mapped without a driver: that is taken
- * back when the device is configured for the new one.
+ * A domain that is replaced while something is mapped without a driver: the mapping
+ * is taken back when the device is configured for the new domain.
  */
 TEST_F_TIMEOUT(nothing_lost, moved_to_another_domain, LIMIT)
 {
@@ -1366,8 +1366,8 @@ TEST_F_TIMEOUT(nothing_lost, addresses_are_not_used_up, LIMIT)
 }
 
 /*
- * What was mapped for a device without a driver goes when the device is gone for
- * good. (What its drivers have forgotten went with them.)
+ * Mappings made for a device without a driver go when the device is gone for
+ * good. (Mappings that its drivers forgot went with those drivers.)
  */
 TEST_F_TIMEOUT(nothing_lost, device_gone_with_mappings, LIMIT)
 {
@@ -1392,14 +1392,14 @@ TEST_F_TIMEOUT(nothing_lost, device_gone_with_mappings, LIMIT)
 	EXPECT_EQ(live + 2, counter("maps") - counter("unmaps"));
 	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/remove", setting("NEIGHBOUR"));
 	ASSERT_EQ(0, write_text(path, "1"));
-	/* Buffers hold the device, too; but this one is of no use any more. */
+	/* A buffer holds the device, too; free this one, which is of no more use. */
 	EXPECT_TRUE(has(buf.mem, 0, buf.size, 1));
 	EXPECT_EQ(0, mem_free(E, &buf));
 	ASSERT_EQ(0, edu_select(E, setting("EDU")));
 	EXPECT_EQ(live, counter("maps") - counter("unmaps"));
 	EXPECT_EQ(0, write_text("/sys/bus/pci/rescan", "1"));
 	EXPECT_EQ(used, counter("io_tlb_used"));
-	/* It is as good as new. */
+	/* The device, found anew, works as before. */
 	ASSERT_EQ(0, edu_select(E, setting("NEIGHBOUR")));
 	ASSERT_EQ(0, mem_new(E, &buf, EDU_BUFFER, MIB, 0, 0));
 	ASSERT_EQ(0, map(E, &large, &buf, 100, 800 * KIB, EDU_TO_DEVICE, 0));
@@ -1410,7 +1410,7 @@ TEST_F_TIMEOUT(nothing_lost, device_gone_with_mappings, LIMIT)
 	ASSERT_EQ(0, edu_select(E, setting("EDU")));
 }
 
-/* Every address is there again: not one was lost to a hundred failed mappings. */
+/* Every address is free again: not one was lost to a hundred failed mappings. */
 TEST_F_TIMEOUT(good_citizen, addresses_come_back, LIMIT)
 {
 	struct mem buf;
@@ -1428,7 +1428,7 @@ TEST_F_TIMEOUT(good_citizen, addresses_come_back, LIMIT)
 	EXPECT_EQ(0, mem_free(E, &buf));
 }
 
-/* An alignment that no address keeps: all is bounced, and keeps it there. */
+/* An alignment larger than a granule: all is bounced, to slots that keep it. */
 TEST_F_TIMEOUT(good_citizen, min_align_mask, LIMIT)
 {
 	struct edu_seg seg = { .size = 64 * KIB };
@@ -1527,7 +1527,7 @@ TEST_F_TIMEOUT(nothing_lost, failure_at_every_step, LIMIT)
 	ASSERT_EQ(0, copybreak(4096));
 	used = counter("io_tlb_used");
 	live = counter("maps") - counter("unmaps");
-	/* So few addresses that one that gets lost is missed. */
+	/* Leave few addresses, so that a lost one is missed. */
 	edu_limit(E, EDU_FORCE_MASK, E->base + E->size + MIB - 1);
 	room = capacity(B, &buf);
 	was = space(B);
@@ -1558,7 +1558,7 @@ TEST_F_TIMEOUT(nothing_lost, failure_at_every_step, LIMIT)
 					       as_list ? "list" : "page");
 				}
 				free(is.extents);
-				/* And at once again. */
+				/* The same mapping works right after the failure. */
 				if (as_list) {
 					ASSERT_EQ(0, ioctl(E->fd, EDU_MAP_SG, &sg));
 					ASSERT_EQ(0, edu_end(E, sg.id, 0));
@@ -1610,7 +1610,7 @@ TEST_F_TIMEOUT(nothing_lost, failure_of_every_allocation, LIMIT)
 		ASSERT_EQ(1, pwrite(fd, "0", 1, 0));
 		if (!ret) {
 			ASSERT_EQ(0, unmap(E, &p, 0));
-			/* Not used up: there are no more to fail. */
+			/* If the counter is not used up, no call is left to fail. */
 			if (atoi(text))
 				break;
 			continue;

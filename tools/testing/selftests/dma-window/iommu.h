@@ -2,7 +2,7 @@
 /*
  * Shared by the tests of windows behind an IOMMU: which granules the device's
  * page tables have, which they should have, the counters of one device, and
- * what the IOMMU says of accesses that it stopped. See edu.h for what it needs.
+ * IOMMU reports of accesses that were stopped. See edu.h for the devices needed.
  */
 #ifndef _DMA_WINDOW_SELFTEST_IOMMU_H
 #define _DMA_WINDOW_SELFTEST_IOMMU_H
@@ -21,9 +21,9 @@ struct behind {
 	u64		g;	/* granule */
 	u64		phys;
 	u32		domain;
-	/* There was no room in it, so what can be mapped in place may have been. */
+	/* The window had no room: memory that may be mapped in place may have been. */
 	bool		full;
-	/* The IOMMU can let a device write what it cannot read. */
+	/* The IOMMU can let a device write memory without letting it read. */
 	bool		write_only;
 };
 
@@ -104,7 +104,7 @@ static inline bool has_write_only(void)
 	return strstr(link, "/virtio");
 }
 
-/* The window's bus address: from where a byte of it is. */
+/* Find the window's bus address: look up where a small mapping leads. */
 static inline void behind_open(struct behind *b)
 {
 	struct edu_iommu iommu;
@@ -158,7 +158,7 @@ static inline int write_number(const char *path, u64 value)
 	return write_text(path, text);
 }
 
-/* What one device did, since @device_counters was last called on it. */
+/* Counters of one device, since device_counters() last read and reset them. */
 enum { BYTES_IN, BYTES_OUT, GRANULES, IOMMU_MAPS, IOMMU_UNMAPS, HEADS, TAILS, COUNTERS };
 
 static const char * const counter_names[COUNTERS] = {
@@ -231,7 +231,7 @@ static inline struct layout layout_of(const struct behind *b, u64 copybreak, u64
 	return l;
 }
 
-/* As it is, where a full window left a choice. */
+/* The layout of a mapping at @addr: as found, where a full window left a choice. */
 static inline struct layout layout_at(struct behind *b, u64 copybreak, u64 addr, u64 phys,
 				      u64 size, u32 dir, u64 attrs)
 {

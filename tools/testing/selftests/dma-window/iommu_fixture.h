@@ -163,7 +163,7 @@ static inline bool fail_call(const char *function, int nth, bool is_errno)
 	       !write_text("/proc/self/make-it-fail", "1");
 }
 
-/* Was there such a call? Back to normal, in any case. */
+/* Did the call that fail_call() chose take place? Back to normal, in any case. */
 static inline bool failed_call(void)
 {
 	bool used = number(FAIL "times") == 0;

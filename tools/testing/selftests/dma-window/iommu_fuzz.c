@@ -26,7 +26,7 @@ struct live {
 	bool on, list;
 	u32 id, dir, np;
 	u64 addr, at, size;
-	u64 from, to;		/* what is looked at of the driver's memory */
+	u64 from, to;		/* the part of the driver's memory that is checked */
 	struct piece pieces[3 * NSEGS];
 };
 
@@ -40,11 +40,11 @@ struct fuzz {
 	struct live live[SLOTS];
 	struct edu_seg segs[NSEGS];
 	u64 copybreak;
-	/* What the driver's memory must have, and what of the window is shown for it. */
+	/* The model: bytes of the driver's memory, and bytes the window shows instead. */
 	u8 *cpu, *shadow, *look;
 	u64 cases, refused, engine, walks;
 	bool alone;
-	/* For who wants to repeat it. */
+	/* Printed with a failure, to repeat the case. */
 	u64 seed, step;
 	u32 slot;
 	const char *doing;
@@ -133,7 +133,7 @@ static u32 random_list(struct fuzz *f, u64 base)
 	return i;
 }
 
-/* What the device is to find in a part of a piece. */
+/* Bytes that the device is to find in a part of a piece. */
 static const u8 *model(struct fuzz *f, const struct piece *p)
 {
 	return (p->bounced ? f->shadow : f->cpu) + p->at;
@@ -187,8 +187,8 @@ static bool device_writes(struct fuzz *f, const struct piece *p, u64 from, u64 s
 }
 
 /*
- * The device writes with its engine, which leaves a byte out that it must not begin
- * with: see engine_access(). The CPU writes that one in its place.
+ * The device writes with its engine, which leaves out a byte where a transfer must
+ * not begin: see engine_access(). The CPU writes the byte instead.
  */
 static bool engine_writes(struct fuzz *f, const struct piece *p, u64 from, u64 size)
 {
@@ -339,7 +339,7 @@ static bool use(struct fuzz *f, u32 slot)
 			return true;
 		return device_writes(f, p, from, size, EDU_PEEK);
 	case 2:
-		/* Padding is there to be written. */
+		/* The device may write the padding, too. */
 		if (m->dir == EDU_TO_DEVICE || !p->pad || inside(&f->b.e, p->addr, p->size))
 			return true;
 		scribble(&f->rng, f->look, p->pad);
@@ -400,7 +400,7 @@ static bool check_walk(struct fuzz *f)
 	bool window = false;
 
 	f->walks++;
-	/* Nor is any memory of the driver's touched that nobody has mapped. */
+	/* Memory of the driver's that nobody has mapped is unchanged. */
 	if (memcmp(f->cpu, f->buf.mem, SLOTS * SPACE))
 		return wrong("the driver has wrong bytes, where nothing is mapped");
 	for (s = 0; s < SLOTS; s++) {
@@ -472,7 +472,7 @@ static bool fuzz_steps(struct fuzz *f, u64 cases, u64 sample, time_t until)
 		f->slot = slot;
 		if (!f->live[slot].on) {
 			f->doing = "map";
-			/* What is mapped already was mapped with the old one. */
+			/* Change copybreak now and then: live mappings keep the old one. */
 			if (f->alone && !below(&f->rng, 100)) {
 				f->copybreak = values[below(&f->rng, 6)];
 				write_number(copybreak_file(), f->copybreak);
@@ -500,7 +500,7 @@ static bool fuzz_steps(struct fuzz *f, u64 cases, u64 sample, time_t until)
 	return !f->alone || check_walk(f);
 }
 
-/* A failure comes with what is needed to have it again. */
+/* A failure is printed with seed and step, to repeat it. */
 static bool fuzz_run(struct fuzz *f, u64 cases, u64 sample, time_t until)
 {
 	const char *others = f->alone ? "" : ", with others at work";
@@ -606,7 +606,7 @@ TEST_F_TIMEOUT(confinement, random_cases_on_all_cpus, LIMIT)
 
 	if (cpus < 2)
 		SKIP(return, "one CPU");
-	/* Its own, so that nobody changes it. */
+	/* Set copybreak here, once: no child changes it, since none is alone. */
 	ASSERT_EQ(0, write_number(copybreak_file(), 16384));
 	for (i = 0; i < 2 * cpus; i++) {
 		pid_t pid = fork();

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * What an IOMMU does not let go of is never used again by anybody (I1, I3), and
+ * Memory that an IOMMU fails to unmap is never used again by anybody (I1, I3), and
  * in a guest whose memory is private nothing but the window is shown to a device.
- * Both by making functions of the kernel fail, so only on kernels that can do so.
+ * Both need functions of the kernel that fail on request (CONFIG_FAIL_FUNCTION).
  * See edu.h for what these tests need; the neighbour is removed and found anew.
  */
 
@@ -32,7 +32,7 @@ static bool replace_neighbour(void)
 	       wrong("the neighbour does not come back");
 }
 
-/* Does the page allocator give that page to anybody, who takes all that are free? */
+/* Take all free pages: does the page allocator give out the page at @phys? */
 static bool allocated_again(struct behind *b, u64 phys)
 {
 	static struct mem pages[PAGES];
@@ -57,7 +57,7 @@ static bool unmap_fails(struct edu *e, struct map *p)
 	return failed_call() && done;
 }
 
-/* Was the neighbour cut off, once more than @before? It reads nothing of @data. */
+/* Was the neighbour cut off, once more than @before, and reads nothing of @data? */
 static bool is_cut_off(struct behind *b, int before, u64 addr, const u8 *data)
 {
 	struct edu_map again = { .size = 64, .dir = EDU_TO_DEVICE };
@@ -145,7 +145,7 @@ TEST_F_TIMEOUT(confinement, memory_is_held_back, LIMIT)
 	ASSERT_EQ(0, edu_select(E, setting("EDU")));
 }
 
-/* Nor are chunks of the window used again, nor is the device given a driver. */
+/* A device cut off gets no driver again; its chunks of the window are not reused. */
 TEST_F_TIMEOUT(confinement, device_stays_cut_off, LIMIT)
 {
 	int cut = log_lines(setting("NEIGHBOUR"), "is cut off");
@@ -173,7 +173,7 @@ TEST_F_TIMEOUT(confinement, device_stays_cut_off, LIMIT)
 			       "its IOMMU did not let go of memory that others use"));
 	EXPECT_EQ(0, mem_free(E, &buf));
 
-	/* With the device goes the domain, and what was mapped in it. */
+	/* Remove the device: its domain goes, with all that was mapped there. */
 	EXPECT_TRUE(replace_neighbour());
 	ASSERT_EQ(0, edu_select(E, setting("NEIGHBOUR")));
 	ASSERT_EQ(0, mem_new(E, &buf, EDU_BUFFER, 64 * KIB, 0, 0));
@@ -266,7 +266,7 @@ TEST_F_TIMEOUT(confinement, private_memory, LIMIT)
 	device_counters(after);
 	EXPECT_EQ(before[IOMMU_MAPS], after[IOMMU_MAPS]);
 
-	/* With the next driver it is decided anew. */
+	/* The next binding decides anew whether all is copied. */
 	ASSERT_EQ(0, write_text(DRIVER "unbind", setting("EDU")));
 	ASSERT_EQ(0, write_text(DRIVER "bind", setting("EDU")));
 	edu_limit(E, EDU_FORCE_MASK, (1ull << SPACE_BITS) - 1);

@@ -2,9 +2,9 @@
 /*
  * The rule of what a device behind an IOMMU may read of a driver's memory (I3), as
  * a table: direction x attributes x size x what else is mapped there x whether the
- * window has room. The rule is in Documentation/core-api/dma-window.rst; what a
- * mapping does to the driver's memory goes with it: nothing. See edu.h for what
- * these tests need.
+ * window has room. The rule is in Documentation/core-api/dma-window.rst; a mapping
+ * by itself must not change the driver's memory, either. See edu.h for the devices
+ * and variables that these tests need.
  */
 
 #include "iommu_fixture.h"
@@ -60,7 +60,7 @@ static int view_map(struct behind *b, struct mem *buf, struct view *v, u64 copyb
 	return 1;
 }
 
-/* What the device finds, by the engine at one end, where it may read at all. */
+/* Check all that the device reads, one end with its engine; if it may read at all. */
 static bool view_check(struct behind *b, const struct view *v, u64 shown_at, u64 shown,
 		       bool at_end)
 {
@@ -89,7 +89,7 @@ static bool view_check(struct behind *b, const struct view *v, u64 shown_at, u64
 	       wrong("the engine reads wrong bytes at %llu", (unsigned long long)from);
 }
 
-/* The device writes all that it may; what is in place changes at once. */
+/* The device writes all that it may; memory mapped in place changes at once. */
 static bool view_write(struct behind *b, const struct view *v, const u8 *by, u8 *memory)
 {
 	u32 i;
@@ -136,7 +136,7 @@ static bool pair(struct behind *b, struct mem *buf, struct view *v, u64 copybrea
 	for (i = 0; i < 2; i++)
 		if (mapped[i] && !view_check(b, &v[i], 0, 0, reverse))
 			return wrong("mapping %d", i);
-	/* What is handed over by hand is shown, and only that. */
+	/* Bytes handed over by a sync are shown to the device, and no others. */
 	for (i = 0; i < 2; i++) {
 		if (!mapped[i] || readable(&v[i]) || v[i].dir == EDU_FROM_DEVICE)
 			continue;
@@ -213,8 +213,8 @@ TEST_F_TIMEOUT(no_stale_data, pairs, LIMIT)
 }
 
 /*
- * The same in a window with no room: what would have been copied is mapped in
- * place if it may be, and else refused. Never is it shown, or changed.
+ * Pairs in a window with no room: a buffer that would have been copied is mapped in
+ * place if the rule allows, else refused; its bytes are never shown or changed.
  */
 TEST_F_TIMEOUT(no_stale_data, pairs_in_a_full_window, LIMIT)
 {
@@ -240,7 +240,7 @@ TEST_F_TIMEOUT(no_stale_data, pairs_in_a_full_window, LIMIT)
 	EXPECT_EQ(0, mem_free(E, &buf));
 }
 
-/* What the device finds: the driver's segments and the device's, in step. */
+/* Check all that the device reads: walk the driver's segments and the device's. */
 static bool list_check(struct behind *b, const struct edu_seg *segs, u32 n, u32 dir)
 {
 	u64 done, step, in = 0;

@@ -31,7 +31,7 @@
 #define PROTOCOL	0x88b5
 #define MAGIC		0x4c494152
 #define VNET		12
-/* What receive_buf() drops. */
+/* receive_buf() drops frames that are shorter. */
 #define LEAST		(VNET + ETH_HLEN)
 #define CAPACITY	UINT32_MAX
 #define BUFFERS		4
@@ -40,7 +40,7 @@ enum { MADE = 1, ASKED = 2 };
 
 struct buffer {
 	uint32_t write;		/* the first bytes that the device writes */
-	uint32_t report;	/* what it says that it wrote, */
+	uint32_t report;	/* the length that the device reports, */
 	uint32_t base;		/* plus the end of so many descriptors */
 };
 
@@ -185,7 +185,7 @@ static size_t hear(uint8_t *buf, size_t size)
 	return n < 0 ? 0 : n;
 }
 
-/* Does what arrived say that it should be like this? */
+/* Is the frame of this kind, and all of its content as its header says? */
 static bool whole(const uint8_t *frame, size_t n, int kind)
 {
 	const struct answer *a = (const void *)frame;
@@ -205,7 +205,7 @@ static bool whole(const uint8_t *frame, size_t n, int kind)
 }
 
 /*
- * Ask for a packet; its frame arrives, or is dropped if that is @least or less.
+ * Ask for a packet; its frame @arrives, or is dropped for want of length.
  * @length is that of the frame, 0 where only the device knows the buffers.
  */
 static bool lie(const struct buffer *buffers, int count, size_t length, bool arrives)
@@ -220,7 +220,7 @@ static bool lie(const struct buffer *buffers, int count, size_t length, bool arr
 	n = hear(frame, sizeof(frame));
 	if (arrives) {
 		if (n < sizeof(*a) && n == length)
-			; /* No room for an answer in it. */
+			; /* The frame is too short for an answer. */
 		else if (!whole(frame, n, MADE))
 			return false;
 		if (length && n != length)
@@ -361,8 +361,8 @@ static void case_random(unsigned int seed)
 }
 
 /*
- * The device finds what it left there earlier. That is no secret from it; zeroes
- * everywhere would be work for nothing.
+ * The device finds bytes that it left in the window earlier. Those are no secret
+ * from the device: zeroing every buffer would be work for nothing.
  */
 static void case_not_filled(void)
 {
@@ -375,8 +375,8 @@ static void case_not_filled(void)
 }
 
 /*
- * The last buffer before the others are taken back unused: what is left of its
- * length must not be copied from those.
+ * The last buffer before the others are taken back unused: the part of its length
+ * that exceeds the buffer must not be copied from the others.
  */
 static void case_last_word(void)
 {

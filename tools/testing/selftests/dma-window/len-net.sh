@@ -37,7 +37,7 @@ ktap_print_header
 ktap_set_plan 4
 check "features $features" negotiated
 failed0=$(failures "$window")
-# Its results, as subtests of the next line.
+# Print the program's results as subtests of the next line.
 "$DIR/len-liar" "$(ls "$(virtio "$device")/net")" "$window" "$4" >/tmp/lies 2>&1
 rc=$?
 grep -v '^TAP version' /tmp/lies | sed 's/^/    /'

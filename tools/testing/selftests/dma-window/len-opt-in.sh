@@ -1,8 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-only
 #
-# Which virtqueues copy back what the device says it wrote: those, and only
-# those, have their space not zeroed when it is mapped (I3).
+# Virtqueues that copy back only as much as the device says it wrote: the buffers of
+# these queues, and no others, are not zeroed when mapped (I3).
 #
 # usage: len-opt-in.sh KIND DEVICE WINDOW all|some|none [ID]
 #   KIND     net, console, ...: for net, the control queue has to work, too
@@ -50,7 +50,7 @@ opted_in() {
 	esac
 }
 
-# Whatever was copied from a buffer that was not zeroed, a sync has copied.
+# If a buffer was not zeroed, a sync copied its bytes, and the unmap copied none.
 copied() {
 	[ "$want" = all ] || return 0
 	equal "bytes copied by unmap" "$(grep " dma_window_unmap: $from_device" "$TRACING/trace" |
@@ -60,8 +60,8 @@ copied() {
 			awk '{ n += $1 } END { print n + 0 }')"
 }
 
-# The filter in the host is as it was told to be: each command reported success,
-# in the only byte that was copied for it.
+# The filter in the host has the settings it was told: each command reported success,
+# in the only byte that was copied for the command.
 control() {
 	if=$(interface) bytes=$(win "$window" bytes_out)
 	ip link set dev "$if" promisc on &&
@@ -84,7 +84,7 @@ echo >"$TRACING/trace"
 trace 1
 check "the device is bound" rebind
 [ -z "$id" ] || check "control queue" control
-# What a device does by itself.
+# Wait for buffers that a device uses by itself.
 nap 200
 trace 0
 check "not zeroed: $want" opted_in

@@ -80,7 +80,7 @@ in_window() {
 
 bound() { [ -e "$(sysfs "$1")/driver" ]; }
 
-# The driver is remembered: a device that is not bound does not say.
+# Remember the driver for bind(): an unbound device does not tell which it had.
 unbind() {
 	drv=$(readlink -f "$(sysfs "$1")/driver") || return 1
 	echo "$drv" >"/tmp/driver-$1"
@@ -101,7 +101,7 @@ default_driver() {
 }
 
 # SLOW is how many times slower than usual the machine and its kernel are.
-# nap MILLISECONDS: leave others the time for something.
+# nap MILLISECONDS: sleep, longer on a slow machine, for others to get on.
 nap() { usleep $(($1 * 1000 * ${SLOW:-1})); }
 
 # Wait until COMMAND succeeds, for at most SECONDS of the usual machine.
@@ -154,7 +154,7 @@ mappings() {
 
 TRACING=/sys/kernel/tracing
 
-# traced EVENT PATTERN: how often that is in the trace of events dma_window_*.
+# traced EVENT PATTERN: how often PATTERN is in the trace of dma_window_EVENT.
 traced() { grep -c " dma_window_$1: $2" "$TRACING/trace"; }
 
 have_host() { command -v host >/dev/null; }

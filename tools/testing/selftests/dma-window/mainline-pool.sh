@@ -12,7 +12,7 @@
 [ $# -eq 5 ] || skip_all "no device given: mainline-pool.sh DEVICE POOL ID BASE SIZE"
 have_host || skip_all "no \"host\" command: not in the project's test guest"
 device=$1 id=$3 base=$4 size=$5
-# Where mainline puts it depends on when the device was probed.
+# The pool's debugfs folder is at one of two paths, by when the device was probed.
 for pool in /sys/kernel/debug/$2 $WINDOWS/$2; do
 	[ ! -e "$pool/io_tlb_used" ] || break
 done

@@ -155,7 +155,7 @@ int main(int argc, char **argv)
 		for (; sent < count && sent < received + BATCH; sent++)
 			if (send_frame(&port[sent & 1], &port[!(sent & 1)], sent))
 				return 1;
-		/* What goes one way keeps its order; take turns. */
+		/* Frames of one direction keep their order: take turns. */
 		for (; received < sent; received++)
 			if (receive_frame(&port[!(received & 1)], received))
 				return 1;

@@ -11,7 +11,7 @@
 
 [ $# -gt 0 ] || skip_all "no region given: no-mainline-pool.sh REGION..."
 
-# Under swiotlb/ if it was made late, in the root otherwise. Ours have "maps".
+# A pool's folder is under swiotlb/ if made late, else in the root. Ours have "maps".
 none() {
 	for d in /sys/kernel/debug/"$1" "$WINDOWS/$1"; do
 		[ ! -e "$d/io_tlb_nslabs" ] || [ -e "$d/maps" ] || {

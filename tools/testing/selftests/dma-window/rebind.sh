@@ -7,9 +7,9 @@
 #
 # usage: rebind.sh TIMES DEVICE WINDOW [virtio | idle]
 # No other device may be in WINDOW, and none elsewhere may do I/O meanwhile. With
-# "virtio", DEVICE keeps its driver, and the virtio device on it loses its own: what
-# that leaves in its queues nobody else takes back. With "idle" likewise; it does
-# nothing of its own accord, so nothing is copied back then.
+# "virtio", DEVICE keeps its driver, and the virtio device on it loses its own: nobody
+# else takes back buffers left in the queues. With "idle" likewise, for a device that
+# does nothing of its own accord: nothing is copied back then.
 
 # shellcheck source=lib.sh
 . "$(dirname "$(readlink -f "$0")")/lib.sh"

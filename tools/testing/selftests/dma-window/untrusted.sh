@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 #
 # With dma_window.untrusted=SIZE, a PCI device that firmware calls untrusted and
-# that names no region has a window of its own: what shares granules with others
-# goes through it (I1, I3), and when the device goes, so does the window (I7).
+# that names no region has a window of its own: buffers that share granules with
+# others go through it (I1, I3), and when the device goes, so does the window (I7).
 #
 # usage: untrusted.sh DISK OTHER TRUSTED
 # Two untrusted PCI devices with a disk, in IOMMU groups of their own, and one
@@ -41,7 +41,7 @@ moves() {
 	dev=$(block "$disk") || return 1
 	"$DIR/blkio" "$dev" direct 1 512 256 1 || return 1
 	# Whole pages, which virtio maps one by one unless they are contiguous; for
-	# the device to read: not every IOMMU lets what it writes be in place.
+	# the device to read: not every IOMMU lets buffers to be written be in place.
 	echo 0 >"$(sysfs "$disk")/dma_window/copybreak"
 	dd if=/dev/urandom of="$dev" bs=256k count=4 conv=fsync 2>/dev/null || return 1
 	echo 16384 >"$(sysfs "$disk")/dma_window/copybreak"
@@ -61,13 +61,13 @@ removed() {
 	wait_for 5 gone && wait_for 5 no_window
 }
 
-# Where it is found again, it gets a new one.
+# If the device is found again, it gets a new window.
 again() {
 	echo 1 >/sys/bus/pci/rescan
 	wait_for 20 block "$disk" && own_windows "$1" && moves
 }
 
-# As many windows of 4 MiB, were they not freed.
+# A window of 4 MiB per round, if never freed, would show in MemAvailable.
 no_leak() {
 	free=$(awk '/^MemAvailable/ { print $2 }' /proc/meminfo)
 	i=0

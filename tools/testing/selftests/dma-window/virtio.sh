@@ -112,7 +112,7 @@ rings() {
 				iflag=direct 2>/dev/null &
 		done
 		wait_for 5 reading "${dev##*/}" 4
-		# They are counted before they are in the queue.
+		# Wait: requests are counted before they are in the queue.
 		nap 100
 		host vq_inside "$id" "$base" "$size" >/tmp/rings
 		rc=$?
@@ -164,8 +164,8 @@ negotiated() {
 	done
 }
 
-# What is left in the window after unbinding is the same each time, and nothing
-# if no other device is in it.
+# Slots in use after unbinding are the same each time, and none if no other device
+# is in the window.
 leaks() {
 	unbind "$device" || return 1
 	left=$(win "$window" io_tlb_used)
@@ -182,7 +182,7 @@ leaks() {
 	bind "$device"
 }
 
-# The device is there for user space, and the one that user space uses.
+# Wait until user space can use the device, and does use this one.
 settled() {
 	case $kind in
 	blk | scsi) wait_for 10 block "$device" ;;
@@ -191,7 +191,7 @@ settled() {
 	esac
 }
 
-# Which of the generators is this device? The one that goes with it.
+# The device's generator is the one that goes when the device is unbound.
 find_rng() {
 	all=$(cat $RNG/rng_available)
 	unbind "$device" || return 1

@@ -51,8 +51,8 @@ module_param_named(buffer, buffer_path, charp, 0444);
 MODULE_PARM_DESC(buffer, "node of /reserved-memory to map from");
 
 /*
- * What such a device maps is bounced behind an IOMMU. Firmware can say so of
- * devices behind a port, but in v6.12 that is for x86 with ACPI only.
+ * Mappings of an untrusted device are bounced behind an IOMMU. Firmware can call
+ * devices behind a port untrusted, but in v6.12 for x86 with ACPI only.
  */
 static char *untrusted[8];
 static int nuntrusted;
@@ -336,7 +336,7 @@ static const char *const lock_functions[] = {
 static struct kprobe lock_probes[ARRAY_SIZE(lock_functions)];
 static unsigned int lock_nprobes;
 
-/* Whose locks count; does not change while a probe is armed. */
+/* Workers whose locks are counted; unchanged while a probe is armed. */
 static struct worker *counted;
 static unsigned int ncounted;
 
@@ -380,9 +380,9 @@ static int locks_start(struct worker *workers, unsigned int n)
 		struct kprobe *p = &lock_probes[lock_nprobes];
 
 		/*
-		 * Not every instruction can be probed: not the one that turns
-		 * interrupts off, with which some of them begin. The argument
-		 * is still in its register a few instructions later.
+		 * Some lock functions begin with the instruction that turns
+		 * interrupts off, which cannot be probed: try the next ones. The
+		 * argument is still in its register a few instructions later.
 		 */
 		for (offset = 0; offset <= 16; offset += 4) {
 			*p = (struct kprobe){ .symbol_name = lock_functions[i],
@@ -493,7 +493,7 @@ static int worker_init(struct worker *w, struct device *dev,
 	INIT_WORK(&w->work, work);
 	w->dev = dev;
 	w->run = run;
-	/* Its own part of the buffer, so that no cache line is shared. */
+	/* A part of the buffer per worker, so that no cache line is shared. */
 	if (offset + 2 * size > buffer_size) {
 		if (run->op == BENCH_MEMCPY || run->op == BENCH_MEMSET)
 			return -EINVAL;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only WITH Linux-syscall-note */
 /*
- * What /dev/dma-window-bench understands: measure calls of the DMA API for a
+ * Commands of /dev/dma-window-bench: measure calls of the DMA API for a
  * device that is bound to the driver "dma-window-bench". Each call names its
  * device; one is served at a time. Times are nanoseconds, sizes bytes.
  */
@@ -19,7 +19,7 @@
 
 enum bench_op {
 	BENCH_EMPTY,	/* the loop around the other operations */
-	BENCH_MEMCPY,	/* what a copy of this size costs alone */
+	BENCH_MEMCPY,	/* a copy of this size alone */
 	BENCH_MEMSET,
 	BENCH_PAIR,	/* map a page range, unmap it */
 	BENCH_BATCH,	/* map @depth of them, then unmap them in that order */

@@ -131,7 +131,7 @@ static int compare_blocks(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
-/* Larger than a block: from blocks that happen to follow each other. */
+/* A buffer larger than a block: from blocks that happen to be adjacent. */
 static struct page *buffer_alloc_large(size_t size, gfp_t gfp)
 {
 	size_t need = DIV_ROUND_UP(size, EDU_BLOCK), have, i, run = 1;
@@ -573,7 +573,7 @@ static long edu_raw(struct session *s, struct device *dev, struct edu_raw *arg)
 	struct sg_table sgt;
 	long ret = 0;
 
-	/* Without operations of its own, a device is not what this is for. */
+	/* A device without dma_map_ops of its own has no window to test. */
 	if (!ops)
 		return -EOPNOTSUPP;
 	if (arg->op == EDU_RAW_MAP || arg->op == EDU_RAW_FREE ||
@@ -1078,7 +1078,7 @@ static int edu_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 
 static void edu_remove(struct pci_dev *pdev)
 {
-	/* What user space has mapped stays mapped, as with any driver's bug. */
+	/* Leave mappings of user space mapped, as with any driver's bug. */
 	pci_clear_master(pdev);
 }
 

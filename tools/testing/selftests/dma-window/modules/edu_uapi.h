@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only WITH Linux-syscall-note */
 /*
- * What /dev/dma-window-edu understands: the DMA API, call by call, for a device
- * that the caller chooses, and that device's own DMA engine.
+ * Commands of /dev/dma-window-edu: the DMA API, call by call, for a device that
+ * the caller chooses, and the DMA engine of this device.
  *
  * An open file has objects, each with an id: buffers (memory of the kernel's),
  * coherent memory, mappings, mapped scatterlists. mmap() of an object with
@@ -25,7 +25,7 @@
 #define EDU_NO_WARN		0x100
 #define EDU_WINDOW_NO_FILL	0x40000000
 
-/* Call with interrupts disabled, as from a spinlock that they take. */
+/* Call with interrupts disabled, as under a spinlock that handlers take, too. */
 #define EDU_ATOMIC		0x1
 
 /* Forget the object without undoing it, as a driver with a bug. */
@@ -57,7 +57,7 @@ struct edu_info {
 	__u32	own_memory;
 };
 
-/* What EDU_LIMIT sets; EDU_FORCE_* go behind the DMA API's back. */
+/* Limits that EDU_LIMIT sets; EDU_FORCE_* go behind the DMA API's back. */
 enum edu_limit_what {
 	EDU_MASK,
 	EDU_COHERENT_MASK,
@@ -240,7 +240,7 @@ struct edu_dma {
 };
 
 enum edu_domain {
-	EDU_DOMAIN_NONE,	/* not behind an IOMMU */
+	EDU_DOMAIN_NONE,	/* no IOMMU before the device */
 	EDU_DOMAIN_STRICT,	/* of the DMA API, with invalidation at unmap */
 	EDU_DOMAIN_LAZY,	/* of the DMA API, with invalidation later */
 	EDU_DOMAIN_OTHER,
@@ -315,7 +315,7 @@ struct edu_attach {
 #define EDU_RAW		_IOWR('e', 8, struct edu_raw)
 /* By the device's own engine: 100 ms for each 4 KiB and direction. */
 #define EDU_DMA		_IOWR('e', 9, struct edu_dma)
-/* By the CPU, through the linear map: what a host that emulates it can do. */
+/* Access by the CPU, through the linear map: as a host that emulates the device. */
 #define EDU_PEEK	_IOWR('e', 10, struct edu_dma)
 /* dma_map_resource() of the device's registers. */
 #define EDU_RESOURCE	_IO('e', 11)
