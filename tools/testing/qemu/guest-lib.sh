@@ -226,10 +226,10 @@ iommu_guest() {
 	run_test late 30 iommu-late.sh "$(pci_name 2)" window@50000000 "$(pci_name 7)"
 }
 
-# edu_devices [SLOT]: three of QEMU's edu devices for device.sh, from that slot on
-# or 1, and EDU_TEST, which calls it: the first and third in one window, the
-# second with a region that is disabled. The first also has a shared-dma-pool,
-# which it must not get. PLAIN is a fourth, without a region.
+# edu_devices [SLOT]: three of QEMU's edu devices for device.sh, from SLOT on or
+# 1, and EDU_TEST, which calls device.sh: the first and third in one window, the
+# second with a region that is disabled. The first also names a shared-dma-pool,
+# which the device must not get. PLAIN is a fourth, without a region.
 edu_devices() {
 	local one=${1:-1} two three four
 
@@ -237,7 +237,7 @@ edu_devices() {
 	region win 0x50000000 0x400000
 	region pool 0x50800000 0x400000 'compatible = "shared-dma-pool"; no-map;'
 	region off 0x50c00000 0x400000 'status = "disabled";'
-	# Its own mask is 28 bits, which no memory of this board is in reach of.
+	# Widen edu's mask: by default 28 bits, below all memory of this board.
 	device "edu,addr=$one,dma_mask=0xffffffff"
 	on_pci "$one" "$(uses win) memory-region = <&pool>;"
 	device "edu,addr=$two,dma_mask=0xffffffff"

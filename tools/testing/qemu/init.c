@@ -45,7 +45,7 @@
  */
 #define WORK_LOOPS	6000000
 #define WORK_SECONDS	0.010
-/* A test hangs if nothing comes of it for its limit; in all it has so many of these. */
+/* A test hangs if it prints nothing for its limit; in all it has CEILING limits. */
 #define CEILING		3
 
 /* 16550 registers and bits. */
@@ -112,7 +112,7 @@ static void measure(double seconds)
 		slow = 1;
 }
 
-/* To the kernel log, so that what the kernel says has its place in time. */
+/* Write to the kernel log, so that kernel messages have their place in time. */
 __printf(1, 2)
 static void mark(const char *fmt, ...)
 {
@@ -165,7 +165,7 @@ static void power_off(void)
 		write_text("/proc/sysrq-trigger", "b");
 	sync();
 	reboot(RB_POWER_OFF);
-	/* Not reached; the end of PID 1 would be a panic, which is as final. */
+	/* If power-off fails: the end of PID 1 is a panic, which is as final. */
 	_exit(1);
 }
 
@@ -515,7 +515,7 @@ static void run_test(int listener, int log, const char *name, int timeout,
 		}
 		if (!exited && !killed && patience_lost(&p)) {
 			killed = 1;
-			/* Where it hangs is worth more than that it does. */
+			/* Have the kernel log where the test hangs. */
 			write_text("/proc/sysrq-trigger", "w");
 			kill(-1, SIGKILL);
 		}

@@ -21,8 +21,8 @@ from dataclasses import dataclass
 
 import spec
 
-# What the kernel says when something is wrong. Where a report has several
-# lines, this is the first of them.
+# Messages of the kernel when something is wrong: of a report with several lines,
+# the first.
 REPORT = re.compile("|".join([
     r"WARNING: ", r"\bBUG: ", r"\bBUG at ", r"kernel BUG", r"Oops", r"Kernel panic",
     r"Internal error:", r"Unable to handle kernel", r"UBSAN:", r"KASAN:",
@@ -118,7 +118,7 @@ class Ktap:
         inner = [i for i in self.levels if i > indent]
         failed = word == "not ok"
         if inner:
-            # Its subtests were counted; this line must agree with them.
+            # Subtests of this result were counted: the result's line must agree with them.
             below = [self.levels.pop(i) for i in sorted(inner)]
             for sub in below:
                 sub.close()

@@ -35,7 +35,7 @@ class MutantError(Exception):
 
 # --- C, as the kernel's style has it -----------------------------------------
 
-# What may stand before or behind a function's parameters, in parentheses.
+# Attributes that may stand before or behind a function's parameters, in parentheses.
 ATTRIBUTES = {"__printf", "__attribute__", "__must_hold", "__acquires", "__releases",
               "__aligned", "__section", "__no_sanitize", "__counted_by"}
 NAMED_BLOCK = re.compile(r"\b(?:struct|union|enum)\s+(\w+)\s*\{")

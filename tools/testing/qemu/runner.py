@@ -29,7 +29,7 @@ import spec
 import speed
 
 
-# As PID 1 has it for its tests.
+# Limits that a test may take in all, as in init.c.
 CEILING = 3
 
 
@@ -96,7 +96,7 @@ class Run:
     def start_qemu(self):
         mine, theirs = socket.socketpair()
         mon_mine, mon_theirs = socket.socketpair()
-        # Whatever becomes of this process, QEMU does not outlive it.
+        # Kill QEMU when this process dies, however it dies.
         argv = ["setpriv", "--pdeathsig", "KILL"] + self.spec.args + [
             "-chardev", f"socket,id=verdict,fd={theirs.fileno()}",
             "-device", "pci-serial,id=verdict0,chardev=verdict,bus=pcie.0,addr=0x1f",

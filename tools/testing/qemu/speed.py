@@ -12,7 +12,7 @@ measure, 0.1 by default.
 import sys
 import time
 
-# What work() takes on that machine, when nothing else runs there.
+# Seconds that work() takes on that machine, when nothing else runs there.
 WORK_SECONDS = 0.0075
 
 

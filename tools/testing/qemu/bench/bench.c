@@ -37,12 +37,12 @@
 #define MIB		(1024 * KIB)
 #define MSEC		1000000ull
 
-/* What is mapped to fill up a pool; no pool here is larger. */
+/* Most bytes to map to fill up a pool; no pool here is larger. */
 #define FILL_LIMIT	(64 * MIB)
 /* In flight at a time, or entries of a scatterlist. */
 #define DEPTH		16
 #define ROUNDS		5
-/* Of each round, the best counts: the others were disturbed by the host. */
+/* Slices of a round: the best one counts, the host disturbed the others. */
 #define SLICES		3
 
 static const char *const op_names[] = {
@@ -98,7 +98,7 @@ static int measure(const struct path *p, struct bench_run *run,
 	       op_names[run->op], p->name, pool, dir_names[run->dir], run->size,
 	       run->depth, run->threads, round);
 	if (ret || !run->done) {
-		/* No room: that is a result as well. */
+		/* A call that found no room is a result as well. */
 		printf("0\t-\t-\t-\n");
 		return ret;
 	}
@@ -141,7 +141,7 @@ static bool count(const struct path *p, int op, int dir, unsigned long long size
 	run.flags = BENCH_IRQS_OFF;
 	run.depth = depth;
 	amount(&run);
-	/* What is slower the first time is not what is asked for. */
+	/* Run once unmeasured: the first call is slower, and not what is asked for. */
 	warm = run;
 	warm.loops = 1;
 	if (ioctl(fd, BENCH_RUN, &warm) && errno != ENOSPC)
@@ -185,7 +185,7 @@ static void instructions(void)
 		{ "50", 50, 2048, false },
 		{ "90", 90, 2048, false },
 		{ "99", 99, 2048, false },
-		/* Any of them undone: holes of 2 KiB to 64 KiB. */
+		/* Any of the mappings undone: holes of 2 KiB to 64 KiB. */
 		{ "frag50", 50, 0, true },
 		{ "frag90", 90, 0, true },
 		{ "frag99", 99, 0, true },
@@ -272,7 +272,7 @@ static void contention(void)
 	for (round = 1; round <= ROUNDS; round++) {
 		ok = true;
 		for (i = 0; i < ARRAY_SIZE(sizes); i++) {
-			/* What the machine itself gives for a second CPU. */
+			/* Copies without any mapping: the gain of a second CPU on this machine. */
 			for (k = -1; k < npaths; k++) {
 				const struct path *p = &paths[k < 0 ? 0 : k];
 				int op = k < 0 ? BENCH_MEMCPY : BENCH_PAIR;
@@ -290,7 +290,7 @@ static void contention(void)
 				}
 			}
 		}
-		/* What a page of a disk's data costs in time. */
+		/* The time that a page of a disk's data costs. */
 		for (slice = 0; slice < SLICES; slice++) {
 			for (k = 0; k < npaths; k++) {
 				struct bench_run run = request(&paths[k], BENCH_PAIR,
@@ -369,8 +369,8 @@ static void largest(void)
 }
 
 /*
- * Ask the host for an action, as the command for that does, but without an exec()
- * between the answer and what follows. True if it ended well.
+ * Ask the host for an action, as the command "host" does, but without an exec()
+ * between the answer and the calls after it. True if the action ended well.
  */
 static bool ask(const char *action, const char *arg)
 {
@@ -390,7 +390,7 @@ static bool ask(const char *action, const char *arg)
 	return !strncmp(buf, "0\n", 2);
 }
 
-/* What to profile; the names are in report.py, too. */
+/* A call to profile; the names are in report.py, too. */
 struct profiled {
 	const char *name;
 	int dir;
@@ -398,7 +398,7 @@ struct profiled {
 	bool full;
 };
 
-/* The host records each instruction; profile.py picks out those of the calls. */
+/* The host records each instruction; profile.py picks those of the calls. */
 static void profile_of(const struct profiled *c, const struct path *p)
 {
 	bool full = c->full && !is_direct(p);
@@ -524,7 +524,7 @@ static bool write_trace(const char *file, const char *text)
 	return ok;
 }
 
-/* What the kernel did for one operation, by its own trace. */
+/* Work of the kernel for one operation, by its own trace. */
 struct work {
 	double maps, unmaps, requests, copied;
 };
@@ -551,7 +551,7 @@ static bool read_trace(struct work *w)
 	return true;
 }
 
-/* A window's copies are not swiotlb's; it counts them itself. */
+/* Copies of a window are not in swiotlb's events: read the window's counters. */
 static long long window_copied(const struct path *p)
 {
 	long long in, out;
@@ -705,7 +705,7 @@ static void iommu(void)
 	}
 }
 
-/* One mapping, for who looks where it goes: no KTAP. */
+/* Make one mapping, for a caller that traces where it goes: no KTAP. */
 static void touch(void)
 {
 	struct bench_run run = request(&paths[0], BENCH_PAIR, BENCH_TO_DEVICE, 64);

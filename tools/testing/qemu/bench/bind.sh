@@ -49,7 +49,7 @@ bind() {
 	return 1
 }
 
-# goes PATH DEVICE: does its DMA take the path that it was given for?
+# goes PATH DEVICE: does the DMA of DEVICE go through PATH?
 goes() {
 	window='' bounced=''
 	grep -qxF "$2" /sys/kernel/debug/swiotlb/*/devices 2>/dev/null && window=y
@@ -85,7 +85,7 @@ for e in kmem/mm_page_alloc kmem/mm_page_free kmem/mm_page_free_batched \
 	percpu/percpu_alloc_percpu percpu/percpu_free_percpu; do
 	[ ! -e "$T/events/$e/enable" ] || echo 1 >"$T/events/$e/enable"
 done
-# Not the first to be bound: sysfs and slabs take something of their own.
+# Bind another device first: sysfs and slabs take memory at the first binding.
 for pair in "$@"; do
 	[ "${pair%%=*}" = direct ] || continue
 	bind "${pair#*=}"

@@ -44,7 +44,8 @@ iommu_devices() {
 	local path slot=2
 
 	ram 640
-	# Not the default, which is cut down to 1 MiB where all memory is in reach.
+	# Set the size of mainline's pool: the default is cut down to 1 MiB where all memory is
+	# in reach.
 	append swiotlb=16384
 	region buffer 0x5c000000 0x4000000
 	region win 0x54000000 0x4000000

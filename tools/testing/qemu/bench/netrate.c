@@ -130,12 +130,12 @@ static bool udp_rx(void)
 			patience--;
 		else
 			patience = PATIENCE;
-		/* Behind a gap it goes on all the same: this is UDP. */
+		/* Count on behind a gap: this is UDP. */
 		if (len && le64toh(h.next) >= next)
 			next = le64toh(h.next) + 1;
 		if (counted(len))
 			return true;
-		/* Said twice, it means that what was sent since is lost. */
+		/* A repeated request means that datagrams sent since are lost. */
 		if (!len || next - acked >= ACK) {
 			acked = next;
 			if (!send_head('r', acked, sizeof(h)))

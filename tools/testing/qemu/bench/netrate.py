@@ -49,7 +49,7 @@ class Client:
 
     def wanted(self, number):
         """Numbers of the datagrams that may be sent now."""
-        # Asked again for the same: what was sent since is lost.
+        # If the same number is asked for again, datagrams sent since are lost.
         base = self.sent if number == self.last else number
         self.last = number
         numbers = range(self.sent, base + WINDOW)
@@ -98,7 +98,7 @@ def listen():
             udp.bind(tcp.getsockname())
             return tcp, udp
         except OSError:
-            # Somebody else's: try the next one.
+            # The UDP port is somebody else's: try another pair.
             tcp.close()
             udp.close()
 

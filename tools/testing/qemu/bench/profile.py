@@ -29,7 +29,7 @@ def symbols(path):
             address, kind, name = line.split()
             if name in ("_stext", "_etext"):
                 limits[name] = int(address, 16)
-            # Neither labels inside functions of assembly nor the linker's marks.
+            # Skip labels inside functions of assembly, and the linker's marks.
             if name[0] in ".$" or MARK.match(name):
                 continue
             if kind in "tTwW":

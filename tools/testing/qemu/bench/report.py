@@ -459,7 +459,7 @@ def plot_pools(data, out):
             for i, (p, s) in enumerate(curves)), ""]))
 
 
-# What bench.c calls the cases of the profile.
+# Cases of the profile, by their names in bench.c.
 CASES = {
     "to4k": "map + unmap of 4 KiB to the device, empty pool",
     "from4k": "map + unmap of 4 KiB from the device, empty pool",
@@ -467,7 +467,7 @@ CASES = {
     "small": "map + unmap of 1500 bytes from the device, behind a virtio-iommu",
     "large": "map + unmap of 128 KiB at offset 512 to the device, behind an SMMUv3",
 }
-# Which row of the summary they explain if it is missed.
+# Row of the summary that each case explains, if the row's target is missed.
 EXPLAINS = {"to4k": "pool.empty", "from4k": "fromdev.4k", "full64": "pool.full",
             "small": "iommu.small.instr", "large": "iommu.large.instr"}
 PATHS = ["direct", "mainline", "window"]
@@ -569,7 +569,7 @@ def cross(data, guest):
                                                   size, 1, 1), ()) for how in ("copy.", "map."))
                 if not mapped or copied == ():
                     break
-                # What is not to be mapped at all may be too large to be copied.
+                # If nothing was copied, the size may be too large to be copied.
                 if copied and sum(mapped) >= sum(copied):
                     first = None
                 elif first is None:

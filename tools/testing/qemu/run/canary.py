@@ -24,9 +24,9 @@ import sys
 
 import evidence
 
-# Searched in one go.
+# Bytes searched in one go.
 PIECE = 16 << 20
-# From the middle of the private memory, where there is neither kernel nor initrd.
+# Bytes of a sample: the middle of private memory, without kernel and initrd.
 SAMPLE = 32 << 20
 
 

@@ -24,7 +24,7 @@ canary_guest() {
 	backend blk pci:2
 	isolation_devices
 	if [ -z "$ACTION" ]; then
-		# Neither is part of the other, nor of the numbers on the disk.
+		# Canary and marker differ: neither occurs in the other, nor in the disk's numbers.
 		printf '~%s' "$(alnum 7)" >"$RUN/canary"
 		printf 'M%s' "$(alnum 15)" >"$RUN/marker"
 	fi
@@ -33,7 +33,7 @@ canary_guest() {
 	run_test canary 240 isolation-canary.sh "$1"
 }
 
-# In place of random data: each line says where it is.
+# Fill the disk, not with random data: each line holds its own number.
 data() {
 	mkdir -p "$2"
 	numbered 31 '' $((MIB << 20)) >"$2/from-host"

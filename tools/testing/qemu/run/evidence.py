@@ -226,7 +226,7 @@ class Facts:
                 if re.fullmatch(rf"look\.[^.]+\.{re.escape(name)}\.{what}", k)]
 
 
-# So many bytes moved during a look are data, not housekeeping.
+# Bytes moved during a look from which on they are data, not housekeeping.
 BUSY = 256 << 10
 # The two ways that data goes.
 WAYS = ("to_guest", "to_host")
@@ -249,7 +249,7 @@ def backend_evidence(facts, name):
     """The keys of evidence.tsv for one backend; -1 is "not known"."""
     own = facts.looks(name, "own_mapped") or [-1]
     other = facts.looks(name, "other_mapped") or [-1]
-    # Whatever reasons to fail the window counts; a full one is always among them.
+    # All reasons to fail that the window counts; "full" is always among them.
     fails = [facts.number(k) for k in facts.all if k.startswith(f"{name}.fail_")]
     return {
         "process": facts.text(f"{name}.process"),
@@ -378,10 +378,10 @@ def leaks(directory, *specs):
         sys.exit(1)
 
 
-# In what the guest writes, the marker is in each line of so many bytes.
+# Bytes of a line; each line that the guest writes has the marker.
 CANARY_LINE = 32
-# Of a sample of the guest's private memory at least this part is the string; the
-# rest is the kernel, and what the load has used.
+# Part of a sample of the guest's private memory that is at least the string; the
+# rest is the kernel, and memory that the load has used.
 ENOUGH = 1 / 4
 
 
@@ -447,7 +447,7 @@ class Phase:
         self.maps, self.unmaps, self.unmapped = [], 0, 0
         # Bytes of each request to the disk, which must be one and the same.
         self.reads, self.writes, self.disks = [], [], set()
-        # The most that the device could reach, and what of it was not the window.
+        # Most bytes that the device could reach at once, in all and outside the window.
         self.reach = self.outside = 0
 
     def io(self):
@@ -463,7 +463,7 @@ class Recorded:
     def __init__(self, events, facts, name, window):
         self.endpoint = Endpoint(facts.number(f"{name}.endpoint"))
         self.faults = 0
-        # Until the first cut, between two cuts, and all of it.
+        # Phases until the first cut and between two cuts, and the whole trace.
         self.before, self.small, self.large, self.all = (Phase() for _ in range(4))
         cuts = {phase: [facts.number(f"cut.{name}.{what}.{end}") for end in ("begin", "end")]
                 for what, phase in (("small", self.small), ("large", self.large))}
@@ -475,13 +475,13 @@ class Recorded:
             if at >= end:
                 break
             self.endpoint.event(event, values)
-            # What is there when a phase begins can be reached in it, too.
+            # Mappings that exist when a phase begins can be reached in this phase, too.
             now = [self.all] + [p for p, (a, b) in cuts.items() if a <= at < b]
             if at < order[0]:
                 now.append(self.before)
             for phase in now:
                 self.record(phase, event, values, window)
-        # The last word of the trace is what is left then.
+        # Mappings that exist at the end of the trace are left.
         self.left = joined(m.ram() for m in self.endpoint.mappings.values())
 
     def record(self, phase, event, values, window):
@@ -562,8 +562,8 @@ def iommu(directory):
     c.claim(all(m.flags in (READ, WRITE) for m in whole) and strings["iommu"] == 0,
             "iommu: large: only pages that are data all over: nothing beside it can be read",
             f"{strings['iommu']} strings")
-    # Of each buffer, one page less than its size: it shares two. A table of
-    # descriptors for all of them fills one.
+    # Mapped of each buffer: its size less one page, since the buffer shares two
+    # pages. A table of descriptors for all buffers fills one page.
     size_large = facts.number("iommu.large.bytes")
     c.claim(0 < r.all.outside <= size_large,
             "iommu: large: beside its window it can reach what is in flight at most",

@@ -22,7 +22,7 @@ import qmp  # noqa: E402 (beside the runner, not beside this file)
 
 FIELDS = re.compile(r"(\w+)[= ](0x[0-9a-f]+|\d+)")
 SWITCH = re.compile(r"Device ([0-9a-f]+):([0-9a-f]+)\.([0-7]) .*enabled=([01])")
-# Each with a field that it cannot do without.
+# Events of the trace, each with a field that must be there.
 EVENTS = {
     "virtio_iommu_system_reset": None,
     "virtio_iommu_switch_address_space": "enabled",
@@ -85,9 +85,9 @@ class Endpoint:
         self.number = number
         self.domain = None
         self.attached = 0
-        # Was there a time when it went past the IOMMU?
+        # Did the endpoint ever go past the IOMMU?
         self.bypassed = False
-        # By their start. A domain begins with an attach of its first device.
+        # Mappings by their start. A domain begins with an attach of its first device.
         self.mappings = {}
         self._domains = {}
         self._running = False
@@ -97,7 +97,7 @@ class Endpoint:
 
     def event(self, name, values):
         if name == "virtio_iommu_system_reset":
-            # What was said before is of a machine that is being put together.
+            # Events before the reset are of a machine that is being put together.
             self._running = True
         elif name == "virtio_iommu_switch_address_space":
             if values["endpoint"] == self.number and self._running and not values["enabled"]:

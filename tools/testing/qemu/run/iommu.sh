@@ -22,7 +22,7 @@ isolation_iommu() {
 	local name slot
 
 	ram $RAM_MIB
-	# Nor may a device reach memory before its driver has come.
+	# Turn boot-bypass off: no device may reach memory before the IOMMU's driver comes.
 	platform -device virtio-iommu-pci,addr=1,boot-bypass=off
 	region win $IOMMU_BASE $IOMMU_SIZE
 	on_pci $SLOT_iommu "$(uses win)"
@@ -32,7 +32,7 @@ isolation_iommu() {
 		device "virtio-blk-pci,id=$name,drive=$name,addr=${!slot},disable-legacy=on,iommu_platform=on"
 	done
 	device_tree_overlay
-	# Not each access, only what the guest asks for.
+	# Trace requests of the guest, but not each access that is translated.
 	qemu -D "$RUN/trace" -trace 'virtio_iommu_*' -trace 'enable=-virtio_iommu_translate*' \
 		-trace 'virtio_blk_handle_*'
 	if [ -z "$ACTION" ]; then
@@ -68,7 +68,7 @@ host_stored() {
 	host_known "$1.to_host.host"
 }
 
-# host search NAME: what it can read of the guest now.
+# host search NAME: search what the device can read of the guest now.
 host_search() {
 	python3 "$Q/run/iommu.py" search "$SOCK/qmp" "$RUN/trace" "$RUN" "$1.search" \
 		"$(endpoint "$1")" | tee -a "$RUN/facts"

@@ -103,18 +103,18 @@ start_fs() {
 	data fs "$RUN/fs"
 	# In a container namespaces may be out of reach; chroot then.
 	unshare --map-root-user --mount --pid --net --fork true 2>/dev/null || sandbox=chroot
-	# It wants to be root and to have /run: in a user namespace it is both.
+	# Give virtiofsd a user namespace, where it is root and has /run, as it requires.
 	# shellcheck disable=SC2016 # the inner shell expands it
 	[ "$(id -u)" -eq 0 ] || asroot=(unshare --map-root-user --mount
 		sh -c 'mount -t tmpfs run /run && exec "$@"' -)
-	# It gives up its capabilities by itself, once it is in its sandbox.
+	# Leave capabilities to virtiofsd, which gives them up once it is in its sandbox.
 	spawn fs "${asroot[@]}" setpriv --no-new-privs /usr/lib/qemu/virtiofsd --socket-path="$1" \
 		-o "source=$RUN/fs" -o "sandbox=$sandbox" -o cache=auto
 }
 
 start_net() {
 	need dpdk-dev librte-net-vhost23 librte-mempool-ring23
-	# It reads commands; end of file would end it.
+	# Keep testpmd's standard input open: end of file would end the program.
 	mkfifo "$RUN/net.stdin"
 	mkdir "$RUN/dpdk"
 	# shellcheck disable=SC2016 # the inner shell expands it
@@ -192,7 +192,7 @@ host_verify() {
 	host_known "$1.to_host.host"
 }
 
-# What the backends print when rings are in memory that they do not have.
+# Messages of the backends when rings are in memory that they do not have.
 REFUSAL='Invalid vring_addr message|failed to map .* ring'
 
 # host refused NAME: wait until the backend has said so.

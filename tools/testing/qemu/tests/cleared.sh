@@ -1,9 +1,9 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-only
 #
-# What was in a window's memory before the guest booted is not for its devices
-# to read: the host put TEXT there, and into memory that is reserved but nobody's
-# window, where it has to be still, or its absence would prove nothing (I3).
+# Bytes from before the guest's boot are not for a window's devices to read (I3).
+# The host put TEXT into the window, and into memory that is reserved but nobody's
+# window: if TEXT is not there any more, its absence in the window proves nothing.
 #
 # usage: cleared.sh TEXT WINDOW ADDRESS
 

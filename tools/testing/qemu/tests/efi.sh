@@ -20,7 +20,7 @@ refused() {
 	[ "$((at >= address && at < address + size))" = 1 ] || { echo "$said: not in it" && return 1; }
 }
 
-# Where it begins, or in the region's last page, not all is zero.
+# Memory that EFI keeps is not all zero, at its beginning or in the region's last page.
 kept() {
 	bytes=$(host xp "$at" 0x200 && host xp $((address + size - 0x1000)) 0x200) || return 1
 	[ -n "$(echo "$bytes" | tr -d '0\n')" ] || { echo "all is zero at $at" && return 1; }

@@ -114,7 +114,7 @@ static void *anonymous(size_t len)
 	return p;
 }
 
-/* The ring of a packet socket is one allocation of the kernel, if it has it. */
+/* A packet socket's ring: one allocation of adjacent pages, if the kernel has them. */
 static void *contiguous(size_t len)
 {
 	struct tpacket_req req = {
@@ -251,7 +251,7 @@ static int hold(const char *dir, size_t anon_len)
 	}
 	puts("held");
 	fflush(stdout);
-	/* What is freed beside what lives on is the next to be allocated. */
+	/* Free objects beside others that live on: the next allocations are there. */
 	for (; !ended(); n++) {
 		for (i = 0; i < 16; i++)
 			names(dir, (n * 37 + i * 61) % NAMES);
@@ -281,7 +281,7 @@ struct job {
 	char *data, *want;
 };
 
-/* Neither what is read into nor what is around the data may start as zeroes. */
+/* Fill the buffer and the memory around it: neither may start as zeroes. */
 static void dirty(const struct job *job)
 {
 	if (job->beside)
@@ -290,7 +290,7 @@ static void dirty(const struct job *job)
 		memset(job->room, 0x5a, job->room_len);
 }
 
-/* Is all that is not the data as dirty() left it? */
+/* Is the memory around the data still as dirty() left it? */
 static bool around(const struct job *job)
 {
 	size_t head = job->data - job->room, tail = head + job->block;

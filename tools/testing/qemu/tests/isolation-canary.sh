@@ -33,7 +33,7 @@ job() {
 	PIDS="$PIDS $!"
 }
 
-# finish: all of them must end well.
+# finish: all jobs must end well.
 finish() {
 	rc=0
 	for pid in $PIDS; do
@@ -82,11 +82,11 @@ bulk() {
 	done
 }
 
-# freed: is what was freed to be seen?
+# freed: can the backend see memory that was freed?
 freed() {
 	drop_caches
 	"$C" fill $MEM/fill 32 4096 >/tmp/filled || return 1
-	# Where it is on the disk is read now: only data is read later.
+	# Look up the places of files on the disk now: only data is read later.
 	job read $DISK/from-host direct 12288 2048 65536 endless
 	job read $DISK/from-host direct 8192 4096 262144 endless
 	job write $DISK/direct direct 0 1024 65536 endless
@@ -102,7 +102,7 @@ freed() {
 	return $rc
 }
 
-# alive ROUND: and what lives on, in the same pages and beside?
+# alive ROUND: can the backend see memory that lives on, in the same pages and beside?
 alive() {
 	nap 500
 	host stop || return 1
@@ -129,7 +129,7 @@ on_the_pool() {
 	case $KIND in
 	window) [ -d "$(window blk)" ] ;;
 	mainline)
-		# Where it is depends on when the device was probed.
+		# The pool's debugfs folder is at one of two paths, by when the device was probed.
 		for pool in /sys/kernel/debug/"$(region blk)" $D/"$(region blk)"; do
 			[ ! -e "$pool/io_tlb_used" ] || break
 		done

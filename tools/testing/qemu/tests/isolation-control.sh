@@ -31,7 +31,7 @@ try() {
 	esac
 }
 
-# bytes NAME: what got through.
+# bytes NAME: how many bytes got through.
 bytes() {
 	sectors=0
 	[ "$1" != blk ] || [ ! -e /sys/block/vda/stat ] ||
@@ -47,7 +47,7 @@ for b in "$@"; do
 	ktap_test_result "control: $b: the region is still reserved" \
 		[ -e "/proc/device-tree/reserved-memory/$(region "$b")" ]
 	ktap_print_msg "control: $b: its driver starts, without a window"
-	# exec, so that what hangs holds no copy of this test's output open.
+	# Use exec, so that a process that hangs holds no copy of this test's output open.
 	(exec >/dev/null 2>&1 && try "$b") &
 	host refused "$b" >/tmp/reason
 	ktap_test_result "control: $b: the backend refuses" [ $? -eq 0 ]

@@ -18,7 +18,7 @@ C=/tests/qemu/isolation-canary
 SMALL=4096
 LARGE=1048576
 HOW="beside contiguous"
-# What the small writes and the large ones cover.
+# Bytes that the small writes and the large ones cover.
 SMALL_BYTES=1048576
 LARGE_BYTES=2097152
 
@@ -86,7 +86,7 @@ large() {
 	written
 	ktap_test_result "$1: large buffers that share pages: all data is right" [ $? -eq 0 ]
 
-	# What is read first uses up all that the disk may do for a while.
+	# Read something first, which uses up all that the throttled disk may do for a while.
 	throttle "$1" 1
 	dd if="$2" of=/dev/null bs=64k count=1 iflag=direct 2>/dev/null
 	write_each "$2"
@@ -108,7 +108,7 @@ for d in "$@"; do
 	name=${d%%=*} device=${d#*=}
 	disk=$(disk "$device")
 	small "$name" "$disk"
-	# Whatever covers a page is mapped, where there is a choice.
+	# Set copybreak to 0, if there is one: any buffer that covers a page is mapped.
 	copybreak=/sys/bus/pci/devices/$device/dma_window/copybreak
 	[ ! -e "$copybreak" ] || echo 0 >"$copybreak"
 	large "$name" "$disk"

@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-only
 #
-# What the KUnit suites built into this kernel reported at boot, as nested
+# Results that the KUnit suites built into this kernel reported at boot, as nested
 # KTAP. Arguments: suites that must be among them. Needs kunit.enable=1.
 
 dir=/sys/kernel/debug/kunit
