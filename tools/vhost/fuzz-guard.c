@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Fuzz target of vhost-user-guard. The input is a script for two hostile
- * peers; whatever they do, what the guard lets through is held against an
+ * peers. Each message that the guard lets through is checked against an
  * independent statement of the rules, and no descriptor may be lost.
  *
  * Built for libFuzzer, or with -DSTANDALONE as a program that runs its own
@@ -120,7 +120,7 @@ static bool is_socket(int fd)
 	return !fstat(fd, &st) && S_ISSOCK(st.st_mode);
 }
 
-/* What the back-end was sent */
+/* Check a request that was sent to the back-end. */
 static void check_request(struct world *w, struct vug_msg *m)
 {
 	u32 req = m->w.hdr.request;
@@ -209,7 +209,7 @@ static void check_request(struct world *w, struct vug_msg *m)
 	w->asked = req;
 }
 
-/* What the front-end was sent */
+/* Check an answer that was sent to the front-end. */
 static void check_answer(struct world *w, const struct vug_msg *m)
 {
 	CHECK(m->w.hdr.flags == (VU_VERSION | VU_REPLY));
@@ -518,8 +518,8 @@ int fuzz_one(const u8 *data, size_t size)
 #define ROUNDS		40000
 
 /*
- * A seed for each request, usual size and usual descriptor: what passes, so
- * that mutations start from there. Each is followed by an answer.
+ * A seed for each request, with usual size and descriptor: a message that
+ * passes is a good start for mutations. Each is followed by an answer.
  */
 static size_t make_seed(unsigned int n, u8 *out)
 {

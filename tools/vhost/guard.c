@@ -2,10 +2,10 @@
 /*
  * vhost-user-guard, the session.
  *
- * What always holds: nothing is sent to a peer that did not pass a rule of
- * the tables below, whose sizes and descriptor counts are exact; and every
- * descriptor that arrives is sent on and closed, or closed. Whatever is not
- * understood ends the session. All storage is of fixed size.
+ * Invariants: no message is sent to a peer that did not pass a rule of the
+ * tables below, whose sizes and descriptor counts are exact; and every
+ * descriptor that arrives is sent on and closed, or closed. A message that is
+ * not understood ends the session. All storage is of fixed size.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -47,8 +47,8 @@
 	 VU_BIT(VU_PF_MEM_SLOTS) | VU_BIT(VU_PF_STATUS))
 
 enum verdict {
-	PASS,		/* send it on */
-	ANSWER,		/* keep it; if an answer was asked for, s->answer */
+	PASS,		/* send the message on */
+	ANSWER,		/* keep the message; send s->answer if asked for one */
 	REFUSE,		/* end the session; the reason has been logged */
 };
 
@@ -253,7 +253,7 @@ static bool region_passes(struct vug_session *s, const char *what,
 	return true;
 }
 
-/* What was passed, to know which removals and IOTLB entries concern it */
+/* Regions that were passed: removals and IOTLB entries must lie within them */
 
 static bool hold(struct vug_session *s, const struct vu_region *r)
 {
@@ -369,7 +369,7 @@ static enum verdict check_rem_mem(struct vug_session *s, struct vug_msg *m)
 {
 	struct vu_region r = m->w.p.mem_reg.region;
 
-	/* QEMU before 7.0 sends one, which nobody is to use */
+	/* QEMU before 7.0 sends a descriptor, which nobody is to use */
 	msg_close_fds(m);
 	if (unhold(s, &r))
 		return PASS;
@@ -432,7 +432,7 @@ static enum verdict check_vring_fd(struct vug_session *s, struct vug_msg *m)
 	return PASS;
 }
 
-/* Also for struct vu_vring_addr: both start with the index. */
+/* struct vu_vring_addr starts with the index, too, as struct vu_vring_state. */
 static enum verdict check_vring_index(struct vug_session *s, struct vug_msg *m)
 {
 	if (m->w.p.state.index < VU_MAX_VRINGS)
@@ -485,9 +485,9 @@ static enum verdict check_status(struct vug_session *s, struct vug_msg *m)
 }
 
 /*
- * An update tells the backend where in the VMM's address space a page is. It
- * can use that only within a region it has; outside it would still learn the
- * guest's mappings and the VMM's layout.
+ * An update tells the backend where in the VMM's address space a page is. The
+ * backend can use a page only within a region it has; of others it would still
+ * learn the guest's mappings and the VMM's layout.
  */
 static enum verdict check_iotlb(struct vug_session *s, struct vug_msg *m)
 {
@@ -897,7 +897,7 @@ static enum vug_status port_write(struct vug_session *s, struct vug_link *l,
 			      strerror(errno));
 			return VUG_SYSTEM;
 		}
-		/* They went with the first byte. */
+		/* The descriptors went with the first byte. */
 		msg_close_fds(m);
 		m->done += (size_t)n;
 		if (m->done == total)
@@ -1005,8 +1005,8 @@ static bool take_fds(const struct vug_session *s, const struct vug_link *l,
 }
 
 /*
- * Read on; @complete tells whether the message is all there. The header is
- * checked as soon as it is, so the payload has room.
+ * Read on; @complete tells whether the whole message is there. The header is
+ * checked as soon as it is complete, so the payload has room.
  */
 static enum vug_status port_read(struct vug_session *s, struct vug_link *l,
 				 struct vug_port *p, bool *complete)
@@ -1077,7 +1077,7 @@ static bool may_read(const struct vug_link *l, const struct vug_port *p)
 {
 	if (p == &l->req)
 		return !l->waiting && !l->rsp.writing && !l->req.writing;
-	/* Also when no answer is due: to notice what is sent all the same. */
+	/* Read even if no answer is due, to notice one that is sent anyway. */
 	return !l->req.writing;
 }
 
@@ -1143,10 +1143,10 @@ enum vug_status vug_poll(struct vug_session *s, int wake_fd, int timeout_ms)
 		return VUG_SYSTEM;
 	}
 
-	/* First, as a request on the front link can replace this one. */
+	/* The back link first: a request on the front link can replace it. */
 	st = s->back.open ? link_ready(s, &s->back, &p[2]) : VUG_RUNNING;
 	if (st == VUG_HANGUP) {
-		/* A back-channel may go without the session: pass that on. */
+		/* A back-channel may end before the session: pass that on. */
 		link_close(&s->back);
 		st = VUG_RUNNING;
 	}

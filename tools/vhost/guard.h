@@ -24,7 +24,7 @@ enum vug_level {
 
 struct vug_range {
 	u64 start;
-	u64 size;		/* not 0, and start + size - 1 does not wrap */
+	u64 size;		/* at least 1; start + size - 1 does not wrap */
 };
 
 struct vug_config {
@@ -41,7 +41,7 @@ enum vug_status {
 	VUG_RUNNING,
 	VUG_HANGUP,		/* a peer closed between two messages */
 	VUG_VIOLATION,		/* a peer broke the rules */
-	VUG_SYSTEM,		/* this process could not go on (memory, files) */
+	VUG_SYSTEM,		/* the guard could not go on (memory, files) */
 };
 
 /*

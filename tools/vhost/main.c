@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * vhost-user-guard, the program: command line, sockets, log, signals. What
- * passes between the two sockets is decided in guard.c.
+ * vhost-user-guard, the program: command line, sockets, log, signals. guard.c
+ * decides which messages pass between the two sockets.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -40,7 +40,7 @@ enum how { NONE, LISTEN, CONNECT, INHERIT };
 /* One side: how its connection comes about */
 struct side {
 	const char *name;
-	const char *option;	/* that said so */
+	const char *option;	/* the option that gave @how */
 	enum how how;
 	const char *path;
 	int fd;			/* INHERIT: the connection; LISTEN: the listener */
@@ -439,7 +439,7 @@ static struct sockaddr_un address(const char *path)
 {
 	struct sockaddr_un a = { .sun_family = AF_UNIX };
 
-	/* set_side() has seen to it that this fits. */
+	/* set_side() has checked that the path fits. */
 	memcpy(a.sun_path, path, strlen(path) + 1);
 	return a;
 }
@@ -460,7 +460,7 @@ static int try_connect(const char *path)
 	return -1;
 }
 
-/* A socket that nobody listens on any more is in the way; others are not. */
+/* Remove a socket that nobody listens on any more: it is in the way. */
 static int remove_stale(struct guard *g, const struct side *s)
 {
 	struct stat st;
@@ -501,7 +501,7 @@ static int side_listen(struct guard *g, struct side *s)
 		error(g, "socket: %s", strerror(errno));
 		return -1;
 	}
-	/* It must never be there with more permissions than wanted. */
+	/* The socket must never exist with more permissions than wanted. */
 	old = umask(~g->mode & 0777);
 	ret = bind(s->fd, (struct sockaddr *)&a, sizeof(a));
 	umask(old);
@@ -524,7 +524,7 @@ static void side_unlisten(struct side *s)
 		return;
 	close(s->fd);
 	s->fd = -1;
-	/* Somebody may have put another one in its place. */
+	/* Remove only our own: another socket may be in its place by now. */
 	if (s->ino && !lstat(s->path, &st) && st.st_dev == s->dev &&
 	    st.st_ino == s->ino)
 		unlink(s->path);
@@ -562,8 +562,8 @@ static long long now_ms(void)
 }
 
 /*
- * The connection to a side. Return: it, or -1 and in @status how the program
- * is to end. Without @limited there is no time-out.
+ * Get the connection to a side. Return: its descriptor, or -1 and in @status
+ * how the program is to end. Without @limited there is no time-out.
  */
 static int side_get(struct guard *g, struct side *s, int peer, bool limited,
 		    enum exit_status *status)

@@ -206,7 +206,7 @@ union vu_payload {
 	u8 bytes[VU_CONFIG_HDR + VU_MAX_CONFIG];
 };
 
-/* What stands on the wire; a header is always followed by its payload */
+/* A message on the wire; a header is always followed by its payload */
 struct vu_wire {
 	struct vu_hdr hdr;
 	union vu_payload p;

@@ -493,7 +493,7 @@ static u32 flags_of(const struct spec *m)
 	return m->need ? NEED : V;
 }
 
-/* Send it as it should be, but for what the arguments say. */
+/* Send @m as it should be, but for what the arguments say. */
 static void send_spec(struct rig *r, const struct spec *m, u32 flags, u32 size,
 		      unsigned int nfds)
 {
@@ -602,7 +602,7 @@ static void test_sizes(void)
 			rig_ready_proto(&r, m->log, ~0ULL);
 			fd = valid_fd(m);
 			send_part(r.front, &h, sizeof(h), &fd, nfds);
-			/* As much as there can be: the guard must not wait. */
+			/* Send all that fits: the guard must not wait. */
 			if (bad[i])
 				send_part(r.front, &p, bad[i] < sizeof(p) ?
 					  bad[i] : sizeof(p), NULL, 0);
@@ -620,7 +620,7 @@ static void test_fd_counts(void)
 		for (unsigned int n = 0; n <= VUG_MAX_FDS + 1; n++) {
 			struct rig r;
 
-			/* One is allowed there, and tested elsewhere. */
+			/* REM_MEM_REG may have one; see test_rem_with_fd(). */
 			if (n == nfds_of(m) ||
 			    (m->request == VU_REM_MEM_REG && n == 1))
 				continue;
@@ -774,7 +774,7 @@ static void test_unsolicited(void)
 	}
 }
 
-/* libvhost-user echoes NEED_REPLY; QEMU does not take that. */
+/* libvhost-user echoes NEED_REPLY; QEMU does not take such an answer. */
 static void test_echoed_flag(void)
 {
 	struct vug_msg got;
@@ -945,7 +945,7 @@ static int case_fd(const struct region_case *c)
 	struct statfs fs;
 	int fd = c->fd(c->file_size);
 
-	/* A build folder on tmpfs is no disk; then it is only too large. */
+	/* On tmpfs, the build folder is no disk: its file is only too large. */
 	if (fd < 0 && c->fd == fd_sysfs)
 		fd = open("/proc/version", O_RDONLY | O_CLOEXEC);
 	if (fd < 0 || fstatfs(fd, &fs) < 0)
@@ -1112,7 +1112,7 @@ static void test_table_malformed(void)
 	rig_close(&r);
 }
 
-/* A table replaces what was there, so a removal no longer concerns it. */
+/* A table replaces the regions before: removing one of those is not sent on. */
 static void test_table_replaces(void)
 {
 	struct vu_mem_table t = { 0 };
@@ -1130,7 +1130,7 @@ static void test_table_replaces(void)
 	rig_close(&r);
 }
 
-/* What came in a table can be removed, and be the target of an update. */
+/* A region that came in a table can be removed, and be an update's target. */
 static void test_table_holds(void)
 {
 	struct vu_mem_table t = { .nregions = 1 };
@@ -1171,7 +1171,7 @@ static void test_rem_with_fd(void)
 	send_msg(r.front, VU_REM_MEM_REG, V, &reg, sizeof(reg), &fd, 1);
 	EXPECT(reaches(&r, VU_REM_MEM_REG, &got), "%s", r.log);
 	EXPECT(!got.nfds, "%u", got.nfds);
-	/* The second time it is not there any more. */
+	/* The region is gone: a second removal is not sent on. */
 	send_msg(r.front, VU_REM_MEM_REG, V, &reg, sizeof(reg), NULL, 0);
 	pump(&r);
 	EXPECT(silent(r.back), "%s", r.log);
@@ -1515,7 +1515,7 @@ static void test_iotlb(void)
 		EXPECT(r.st == VUG_RUNNING, "case %zu: %s", i, r.log);
 		rig_close(&r);
 	}
-	/* Not without ACCESS_PLATFORM, and never unacknowledged. */
+	/* Refuse updates without ACCESS_PLATFORM, and unacknowledged ones. */
 	t = (struct vu_iotlb){ .size = 1, .uaddr = WIN_UA,
 			       .type = VU_IOTLB_UPDATE };
 	rig_ready(&r);
@@ -1534,7 +1534,7 @@ static void test_iotlb(void)
 struct channel {
 	struct rig r;
 	int front;		/* the front-end's end */
-	int back;		/* what the back-end got */
+	int back;		/* the back-end's end */
 };
 
 static void channel_open(struct channel *c)
@@ -1636,7 +1636,7 @@ static void test_channel_refused(void)
 	channel_refuse(0, V, NULL, 0, 0);
 	channel_refuse(0xffffffff, V, NULL, 0, 0);
 
-	/* The front-end answers what was not asked. */
+	/* The front-end answers although nothing was asked. */
 	channel_open(&c);
 	send_msg(c.front, VU_BACKEND_CONFIG_CHANGE, ANSWER, &ack, 8, NULL, 0);
 	EXPECT(pump(&c.r) == VUG_VIOLATION, "%s", c.r.log);
@@ -1977,7 +1977,7 @@ static void test_hangup(void)
 	}
 }
 
-/* What was sent before the hang-up still arrives. */
+/* Messages sent before the hang-up still arrive. */
 static void test_hangup_after(void)
 {
 	struct vug_msg m;
@@ -2125,7 +2125,7 @@ static void test_long_session(void)
 
 struct run {
 	pid_t pid;
-	int out;		/* its stdout and stderr */
+	int out;		/* stdout and stderr of the program */
 	char text[8192];
 	int status;
 };
@@ -2177,7 +2177,7 @@ static void run_end(struct run *r)
 	r->status = WIFEXITED(st) ? WEXITSTATUS(st) : 128 + WTERMSIG(st);
 }
 
-/* Wait until it has said this. */
+/* Wait until the program has printed @what. */
 static void run_until(struct run *r, const char *what)
 {
 	size_t len = strlen(r->text);
@@ -2670,7 +2670,7 @@ static int count_fds_of(pid_t pid)
 
 	snprintf(path, sizeof(path), "/proc/%d/fd", pid);
 	d = opendir(path);
-	/* It is not dumpable, so only root can look into it. */
+	/* The guard is not dumpable: only root can look into the process. */
 	if (!d)
 		return 0;
 	while (readdir(d))
