@@ -2,8 +2,8 @@
 # shellcheck shell=bash
 # shellcheck disable=SC2034 # K_* are read by the scripts that source this
 #
-# What tree, series, install-into and lint have in common: kernels.conf, the
-# hooks in patches/ and the overlay manifest. Sourced after lib.sh.
+# Shared by tree, series, install-into and lint: kernels.conf, the hooks in
+# patches/ and the overlay manifest. Sourced after lib.sh.
 #
 # Nothing here writes into a kernel tree. Hooks are always applied to copies
 # first (hooks_render), so that a failure cannot leave a tree half-patched.
@@ -15,7 +15,7 @@ MANIFEST=$TOP/patches/overlay
 # because tools/vhost and tools/testing/qemu stay on the host.
 OVERLAY_DIRS=(kernel include Documentation tools/testing/selftests/dma-window)
 
-# need_git_patch: what all users of this file run.
+# need_git_patch: install git and patch, which all users of this file run.
 need_git_patch() {
 	need git patch make
 }
@@ -137,7 +137,7 @@ hooks_render() {
 	local out=$1 f b p log list patches=()
 	shift
 
-	# In assignments, not in process substitutions: their die must count.
+	# Use assignments, not process substitutions: "die" in those would not end the script.
 	list=$(hook_patches)
 	[ -n "$list" ] || return 0
 	mapfile -t patches <<<"$list"
