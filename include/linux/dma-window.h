@@ -7,7 +7,8 @@
  * it gets no DMA at all. See Documentation/core-api/dma-window.rst.
  *
  * Everything here is a stub without CONFIG_DMA_WINDOW, and behind a static key
- * that is off until the first device with a region appears.
+ * that is off until the first device appears that has a region, or a pool of
+ * mainline's, or that dma_window.untrusted= gives a window.
  */
 #ifndef _LINUX_DMA_WINDOW_H
 #define _LINUX_DMA_WINDOW_H
@@ -187,8 +188,9 @@ static inline void dma_window_release(struct device *dev)
  * dma_window_unbound() - a device has lost its driver, or did not get it
  * @dev: the device, its managed resources released
  *
- * Takes back what the driver has left mapped: the device cannot reach it any
- * more. Undoing such a mapping late changes nothing.
+ * Takes back the mappings that the driver has left: the device cannot reach their
+ * buffers any more. Undoing such a mapping late changes nothing. Coherent memory
+ * stays allocated.
  *
  * Context: may sleep. The device's lock is held.
  */

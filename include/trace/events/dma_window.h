@@ -2,8 +2,8 @@
 /*
  * Restricted DMA windows: what happens to a device's DMA.
  *
- * Addresses are bus addresses in the window; where a driver's own buffer is,
- * is not told. Sizes are bytes.
+ * Addresses are bus addresses, in the window or, behind an IOMMU, of a mapping in
+ * place; where a driver's own buffer is, is not told. Sizes are bytes.
  */
 #undef TRACE_SYSTEM
 #define TRACE_SYSTEM dma_window
@@ -44,7 +44,7 @@ TRACE_EVENT(dma_window_attach,
 		      __get_str(window), __entry->base, __entry->size)
 );
 
-/* A device that names a region was refused; the log has the reason. */
+/* A device was refused; the log has the reason. */
 TRACE_EVENT(dma_window_refuse,
 	    TP_PROTO(struct device *dev, int error),
 	    TP_ARGS(dev, error),

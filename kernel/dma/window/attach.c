@@ -9,9 +9,9 @@
  * device does no DMA outside its region (I2).
  *
  * A client (a device's tie to its window) is made at the first successful
- * attach and lives until the device is released. When a driver goes, the
- * mappings that it has left are taken back: no driver is bound, so nobody has a
- * use for them.
+ * attach and lives until the device is released, or is configured for another
+ * window or none. When a driver goes, the mappings that it has left are taken
+ * back: no driver is bound, so nobody has a use for them.
  */
 
 #define pr_fmt(fmt) "dma-window: " fmt

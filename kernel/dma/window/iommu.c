@@ -516,8 +516,10 @@ static bool may_map(const struct dma_window_client *client,
  * @dir: direction
  * @attrs: as for dma_window_bounce_map()
  *
- * The only place where this choice is made, for buffers and lists alike. What
- * the device may read of a driver's memory (I3) depends on it:
+ * The only place where this choice is made, but for lists: of these, entries of
+ * whole granules that follow each other are mapped together if may_map() allows
+ * it and they are larger than copybreak in sum. What the device may read of a
+ * driver's memory (I3) depends on the choice:
  *
  *  - TO_DEVICE and BIDIRECTIONAL buffers are handed over for reading as they
  *    are, so they may be mapped in place; with DMA_ATTR_SKIP_CPU_SYNC only the
@@ -707,7 +709,7 @@ static void large_undo(struct dma_window_client *client, struct large *large,
 		hold_back(client, NULL, 0, large->span);
 	else if (unlikely(!revoked))
 		large_hold_back(client, large, sgl, nents);
-	/* Copy back now: the device cannot write any more. */
+	/* Copy back now: the device cannot write any more, unless it is cut off. */
 	if (copy && large->dir != DMA_TO_DEVICE) {
 		copied = head_size(io, large) + tail_size(io, large);
 		copy_back(io, large);

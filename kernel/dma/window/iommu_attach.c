@@ -424,7 +424,7 @@ void dma_window_iommu_put(struct dma_window_iommu *io)
 	dma_window_iommu_release_retired(io, NULL, DMA_MAPPING_ERROR);
 	if (io->domain)
 		io_unmap(io);
-	/* Keep @io with its domain, for dma_window_iommu_get() to find. */
+	/* Keep @io with its domain, for dma_window_iommu_exposed() to find. */
 	if (io->domain && io->exposed)
 		return;
 	list_del(&io->list);

@@ -10,7 +10,8 @@
  *            others (pool.c)
  *   mapping  one record per mapped buffer or coherent allocation: the pool's
  *            for where its run is, bounce.c's for the rest
- *   client   one per device and window, from its first attach to its release
+ *   client   one per device and window, from its first attach there to the
+ *            device's release, or to an attach elsewhere or to none
  *
  * No record lives in window memory, and nothing that is read from window memory
  * is ever used as a pointer, a length or an index (I4).
