@@ -85,7 +85,7 @@ static void test_way_of_aligned(struct kunit *test)
 	};
 	struct device_dma_parameters parms = {};
 
-	client.dev = kunit_device_register(test, "dma_window_way");
+	client.dev = kunit_device_register(test, "dma_window_aligned");
 	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, client.dev);
 	client.dev->dma_parms = &parms;
 	parms.min_align_mask = GRANULE - 1;
