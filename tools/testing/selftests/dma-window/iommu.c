@@ -742,6 +742,8 @@ TEST_F_TIMEOUT(good_citizen, syncs_past_the_end, LIMIT)
 {
 	/* Ends 0x700 into the seventeenth granule; in the middle of a granule; at one. */
 	const struct { u64 at, size, from, sync; } cases[] = {
+		/* Of 16 granules, as what is beside it: into the beginning of that. */
+		{ G / 2, 15 * G + 1024, 8 * G, 8 * G }, { G / 2, 15 * G + 1024, 0, 16 * G },
 		{ G / 2, 16 * G - 256, 0, 16 * G + G }, { G / 2, 16 * G - 256, 8 * G, 9 * G },
 		{ 100, 4 * G, 50, 20 * G },
 		{ 0, 8 * G + 100, 0, 8 * G + 512 }, { 0, 8 * G + 100, 4 * G, 4 * G + 101 },
@@ -757,7 +759,7 @@ TEST_F_TIMEOUT(good_citizen, syncs_past_the_end, LIMIT)
 	for (i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
 		u64 at = cases[i].at, size = cases[i].size, from = cases[i].from;
 
-		ASSERT_EQ(0, map(E, &beside, &other, 8, 20 * G, EDU_BIDIRECTIONAL, 0));
+		ASSERT_EQ(0, map(E, &beside, &other, 8, 15 * G + 100, EDU_BIDIRECTIONAL, 0));
 		ASSERT_EQ(0, map(E, &p, &buf, at, size, EDU_BIDIRECTIONAL, 0));
 		head = at ? G - at : 0;
 		tail = (at + size) % G;
