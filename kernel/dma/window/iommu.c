@@ -709,7 +709,7 @@ static void large_undo(struct dma_window_client *client, struct large *large,
 		hold_back(client, NULL, 0, large->span);
 	else if (unlikely(!revoked))
 		large_hold_back(client, large, sgl, nents);
-	/* Copy back now: the device cannot write any more, unless it is cut off. */
+	/* Copy back now: the device was revoked its access, or cut off. */
 	if (copy && large->dir != DMA_TO_DEVICE) {
 		copied = head_size(io, large) + tail_size(io, large);
 		copy_back(io, large);
