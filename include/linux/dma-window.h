@@ -126,7 +126,7 @@ bool dma_window_of_begin(struct device *dev, struct device_node *np,
 			 bool force_dma);
 int dma_window_of_attach(struct device *dev, struct device_node *np,
 			 const u32 *id, int iommu_err);
-bool dma_window_serves_pools(void);
+bool dma_window_replaces_pools(void);
 bool __dma_window_attached(const struct device *dev);
 bool __dma_window_confined(const struct device *dev);
 void __dma_window_release(struct device *dev);
@@ -342,7 +342,7 @@ static inline int dma_window_of_attach(struct device *dev,
 	return 0;
 }
 
-static inline bool dma_window_serves_pools(void)
+static inline bool dma_window_replaces_pools(void)
 {
 	return false;
 }

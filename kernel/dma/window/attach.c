@@ -97,7 +97,7 @@ bool dma_window_client_names(struct dma_window *win,
 
 bool __dma_window_attached(const struct device *dev)
 {
-	return dev && (dma_window_serves(dev) ||
+	return dev && (dma_window_has_window(dev) ||
 		       dev->dma_ops == &dma_window_deny_ops);
 }
 
@@ -120,7 +120,7 @@ unsigned int __dma_window_max_sectors(struct device *dev, unsigned int limit)
 {
 	struct dma_window_client *client;
 
-	if (!dma_window_serves(dev))
+	if (!dma_window_has_window(dev))
 		return limit;
 	client = dma_window_client_of(dev);
 	if (!client)
@@ -192,7 +192,7 @@ static void window_destroy(struct dma_window *win)
 /* Work item: free a window whose clients no lookup can find any more. */
 static void window_free(struct work_struct *work)
 {
-	struct dma_window *win = container_of(work, struct dma_window, free);
+	struct dma_window *win = container_of(work, struct dma_window, free_work);
 
 	/*
 	 * A late unmap may have claimed the last mapping and still be copying.
@@ -216,7 +216,7 @@ static void window_free(struct work_struct *work)
 		      "%s: still shared with the host: not used again\n",
 		      win->name))
 		return;
-	dma_window_memory_free(win->vaddr, win->size);
+	dma_window_untrusted_free(win->vaddr, win->size);
 	iommu_group_put(win->group);
 	kfree(win->name);
 	window_destroy(win);
@@ -233,8 +233,8 @@ static void window_gone(struct dma_window *win)
 
 	list_del(&win->list);
 	dma_window_debugfs_remove(win);
-	INIT_WORK(&win->free, window_free);
-	queue_work(system_unbound_wq, &win->free);
+	INIT_WORK(&win->free_work, window_free);
+	queue_work(system_unbound_wq, &win->free_work);
 }
 
 /*
@@ -583,7 +583,7 @@ static int client_attach(struct device *dev, const struct dma_window_ref *ref,
 	lockdep_assert_held(&dma_window_mutex);
 
 	same = client && client->win == win && !client->iommu == !iommu &&
-	       dma_window_iommu_is(dev, client->iommu);
+	       dma_window_iommu_in_domain(dev, client->iommu);
 	if (iommu) {
 		if (same)
 			base = client->bus_base;
@@ -638,9 +638,10 @@ static int client_attach(struct device *dev, const struct dma_window_ref *ref,
 			   &dma_window_clients[hash_ptr(dev, DMA_WINDOW_CLIENTS_BITS)]);
 natural:
 	/* The bus limit was worked out anew, too. */
-	client->natural = IS_ALIGNED(base - win->base, DMA_WINDOW_MAX_CLASS_SIZE) &&
-			  (!dev->bus_dma_limit ||
-			   dev->bus_dma_limit >= base + win->size - 1);
+	client->class_aligned =
+		IS_ALIGNED(base - win->base, DMA_WINDOW_MAX_CLASS_SIZE) &&
+		(!dev->bus_dma_limit ||
+		 dev->bus_dma_limit >= base + win->size - 1);
 	if (iommu)
 		dma_window_iommu_probe(client);
 	dma_window_set_copybreak(client, client->copybreak);
@@ -662,7 +663,7 @@ static struct dma_window *group_window_get(struct device *dev,
 		if (win->group == group)
 			return win;
 
-	vaddr = dma_window_memory_alloc(dev, size);
+	vaddr = dma_window_untrusted_alloc(dev, size);
 	if (!vaddr)
 		return ERR_PTR(-ENOMEM);
 	win = window_new(virt_to_phys(vaddr), size);
@@ -687,7 +688,7 @@ static struct dma_window *group_window_get(struct device *dev,
 	return ERR_PTR(ret);
 
 free:
-	dma_window_memory_free(vaddr, size);
+	dma_window_untrusted_free(vaddr, size);
 	return ERR_PTR(ret);
 }
 
@@ -717,7 +718,7 @@ static int detach_untrusted(struct device *dev)
 static int attach_untrusted(struct device *dev)
 {
 	static const struct dma_window_ref ref = { .prop = "dma_window.untrusted" };
-	phys_addr_t size = dma_window_untrusted(dev);
+	phys_addr_t size = dma_window_untrusted_size(dev);
 	struct iommu_group *group;
 	bool exposed;
 	struct dma_window *win;
@@ -873,7 +874,7 @@ int dma_window_of_attach(struct device *dev, struct device_node *np,
 			return -EBUSY;
 		}
 		/* Mappings of dma-iommu would be in reach of both devices. */
-		other = dma_window_iommu_differs(dev, NULL);
+		other = dma_window_iommu_group_conflict(dev, NULL);
 		if (other) {
 			deny(dev);
 			dev_err(dev, "shares its IOMMU group with %s, which names a restricted-dma-region\n",

@@ -61,8 +61,8 @@ size_t dma_window_max_request(const struct dma_window *win)
 }
 
 /* Log what an operator needs to know of a request that found no room. */
-static void report_full(struct dma_window_client *client, size_t size,
-			const char *what)
+static void client_report_full(struct dma_window_client *client, size_t size,
+			       const char *what)
 {
 	struct dma_window *win = client->win;
 	unsigned int used = READ_ONCE(win->pool.used);
@@ -92,8 +92,8 @@ void dma_window_fail(struct dma_window_client *client, u64 __percpu *counter,
 	trace_dma_window_fail(client->dev, reason, size);
 }
 
-static void report_too_large(struct dma_window_client *client, size_t size,
-			     const char *what)
+static void client_report_too_large(struct dma_window_client *client,
+				    size_t size, const char *what)
 {
 	if (__ratelimit(&client->ratelimit))
 		dev_warn(client->dev,
@@ -101,7 +101,8 @@ static void report_too_large(struct dma_window_client *client, size_t size,
 			 client->win->name, what, size, &client->win->size);
 }
 
-static void report_unreachable(struct dma_window_client *client, u64 mask)
+static void client_report_unreachable(struct dma_window_client *client,
+				      u64 mask)
 {
 	if (__ratelimit(&client->ratelimit))
 		dev_warn(client->dev,
@@ -124,7 +125,7 @@ static const struct {
  * If there is a retired run of @client's around @addr, a call with @addr comes
  * late, from a driver that forgot the run, which was reported.
  */
-static bool is_late(struct dma_window_client *client, dma_addr_t addr)
+static bool bounce_is_retired(struct dma_window_client *client, dma_addr_t addr)
 {
 	struct dma_window_pool *pool = &client->win->pool;
 	u64 offset = addr - client->bus_base;
@@ -143,7 +144,8 @@ static bool is_late(struct dma_window_client *client, dma_addr_t addr)
 }
 
 /* End @client's retired run that begins at @addr; false if there is none. */
-static bool end_late(struct dma_window_client *client, dma_addr_t addr)
+static bool bounce_end_retired(struct dma_window_client *client,
+			       dma_addr_t addr)
 {
 	u64 offset = addr - client->bus_base;
 
@@ -166,7 +168,7 @@ static bool end_late(struct dma_window_client *client, dma_addr_t addr)
 void dma_window_invalid(struct dma_window_client *client,
 			enum dma_window_bug bug, dma_addr_t addr)
 {
-	if (is_late(client, addr))
+	if (bounce_is_retired(client, addr))
 		return;
 	dma_window_fail(client, &client->win->pool.cpu->stats.fail_invalid,
 			"invalid", 0);
@@ -176,7 +178,8 @@ void dma_window_invalid(struct dma_window_client *client,
 }
 
 /* Count the window's slots, from the first, that the device can address. */
-static unsigned int reachable(const struct dma_window_client *client, u64 mask)
+static unsigned int client_reachable(const struct dma_window_client *client,
+				     u64 mask)
 {
 	const struct dma_window *win = client->win;
 	u64 limit = min_not_zero(mask, client->dev->bus_dma_limit);
@@ -201,10 +204,10 @@ mapping_new(struct dma_window_client *client, struct dma_window_req *req,
 	struct dma_window_mapping *map;
 
 	req->bus = client->bus_base >> DMA_WINDOW_SLOT_SHIFT;
-	req->limit = reachable(client, mask);
+	req->limit = client_reachable(client, mask);
 	if (!req->limit) {
 		dma_window_fail(client, &stats->fail_mask, "mask", size);
-		report_unreachable(client, mask);
+		client_report_unreachable(client, mask);
 		return NULL;
 	}
 
@@ -218,7 +221,7 @@ mapping_new(struct dma_window_client *client, struct dma_window_req *req,
 	} else {
 		dma_window_fail(client, &stats->fail_full, "full", size);
 		if (!quiet)
-			report_full(client, size, what);
+			client_report_full(client, size, what);
 	}
 	return NULL;
 }
@@ -232,7 +235,7 @@ static dma_addr_t mapping_publish(struct dma_window_mapping *map)
 	 * Pairs with the address dependencies in mapping_of() and
 	 * dma_window_pool_at().
 	 */
-	smp_store_release(map->head, map);
+	smp_store_release(map->entry, map);
 
 	return map->client->bus_base + map->offset;
 }
@@ -261,7 +264,7 @@ mapping_of(struct dma_window_client *client, dma_addr_t addr)
 	/* Find the run that begins in this slot, or reaches over it. */
 	leaf = READ_ONCE(win->pool.leaves[slot >> DMA_WINDOW_LEAF_SHIFT]);
 	if (likely(leaf && !((unsigned long)leaf & DMA_WINDOW_COVERED)))
-		map = READ_ONCE(leaf->head[slot & (DMA_WINDOW_LEAF_SLOTS - 1)]);
+		map = READ_ONCE(leaf->live[slot & (DMA_WINDOW_LEAF_SLOTS - 1)]);
 	if (unlikely(!map))
 		map = dma_window_pool_at(&win->pool, slot);
 	if (!map || READ_ONCE(map->client) != client || offset < map->offset)
@@ -273,7 +276,7 @@ mapping_of(struct dma_window_client *client, dma_addr_t addr)
 static bool mapping_claim(struct dma_window_mapping *map, dma_addr_t addr)
 {
 	return map->offset == addr - map->client->bus_base &&
-	       cmpxchg(map->head, map, NULL) == map;
+	       cmpxchg(map->entry, map, NULL) == map;
 }
 
 /*
@@ -283,7 +286,7 @@ static bool mapping_claim(struct dma_window_mapping *map, dma_addr_t addr)
  * let that pass.
  */
 static noinline struct dma_window_mapping *
-claim_again(struct dma_window_client *client, dma_addr_t addr)
+mapping_claim_again(struct dma_window_client *client, dma_addr_t addr)
 {
 	struct dma_window_pool *pool = &client->win->pool;
 	struct dma_window_mapping *map;
@@ -297,7 +300,8 @@ claim_again(struct dma_window_client *client, dma_addr_t addr)
 	return map && !map->coherent && mapping_claim(map, addr) ? map : NULL;
 }
 
-static size_t copy_in(struct dma_window_mapping *map, u64 from, size_t size)
+static size_t bounce_copy_in(struct dma_window_mapping *map, u64 from,
+			     size_t size)
 {
 	struct dma_window *win = map->client->win;
 
@@ -306,7 +310,8 @@ static size_t copy_in(struct dma_window_mapping *map, u64 from, size_t size)
 	return size;
 }
 
-static size_t copy_out(struct dma_window_mapping *map, u64 from, size_t size)
+static size_t bounce_copy_out(struct dma_window_mapping *map, u64 from,
+			      size_t size)
 {
 	struct dma_window *win = map->client->win;
 
@@ -321,13 +326,14 @@ static size_t copy_out(struct dma_window_mapping *map, u64 from, size_t size)
  * it can be cut so that it begins at any phase, and it crosses no boundary
  * that is not smaller.
  */
-static unsigned int size_class(const struct dma_window_client *client,
-			       const struct dma_window_req *req, u64 mask)
+static unsigned int bounce_size_class(const struct dma_window_client *client,
+				      const struct dma_window_req *req,
+				      u64 mask)
 {
 	unsigned int slots = max(req->nslots + req->phase, req->align);
 	unsigned int class = order_base_2(slots);
 
-	if (class >= DMA_WINDOW_CLASSES || !client->natural ||
+	if (class >= DMA_WINDOW_CLASSES || !client->class_aligned ||
 	    mask < client->bus_last ||
 	    (req->boundary && req->boundary < BIT(class)))
 		return DMA_WINDOW_NO_CLASS;
@@ -350,7 +356,7 @@ mapping_begin(struct dma_window_mapping *map, struct dma_window_client *client,
 	map->coherent = false;
 
 	if (!zero)
-		copy_in(map, 0, size);
+		bounce_copy_in(map, 0, size);
 	else if (dir != DMA_FROM_DEVICE || !(attrs & DMA_ATTR_WINDOW_NO_FILL))
 		memset(client->win->vaddr + offset, 0, size);
 
@@ -364,9 +370,10 @@ mapping_begin(struct dma_window_mapping *map, struct dma_window_client *client,
 }
 
 /* Map a buffer for which this CPU keeps no run, or none that is good for it. */
-static noinline dma_addr_t
-map_slowly(struct dma_window_client *client, phys_addr_t orig, size_t size,
-	   enum dma_data_direction dir, unsigned long attrs, bool zero)
+static noinline dma_addr_t bounce_map_slow(struct dma_window_client *client,
+					   phys_addr_t orig, size_t size,
+					   enum dma_data_direction dir,
+					   unsigned long attrs, bool zero)
 {
 	struct device *dev = client->dev;
 	struct dma_window *win = client->win;
@@ -382,7 +389,7 @@ map_slowly(struct dma_window_client *client, phys_addr_t orig, size_t size,
 		dma_window_fail(client, &win->pool.cpu->stats.fail_full, "full",
 				size);
 		if (!(attrs & DMA_ATTR_NO_WARN))
-			report_too_large(client, size, "a mapping");
+			client_report_too_large(client, size, "a mapping");
 		return DMA_MAPPING_ERROR;
 	}
 
@@ -407,7 +414,7 @@ map_slowly(struct dma_window_client *client, phys_addr_t orig, size_t size,
 		req.align = PAGE_SIZE >> DMA_WINDOW_SLOT_SHIFT;
 	}
 
-	class = size_class(client, &req, *dev->dma_mask);
+	class = bounce_size_class(client, &req, *dev->dma_mask);
 	if (class != DMA_WINDOW_NO_CLASS) {
 		local_irq_save(flags);
 		map = dma_window_pool_pop(&win->pool, this_cpu_ptr(win->pool.cpu),
@@ -437,8 +444,9 @@ map_slowly(struct dma_window_client *client, phys_addr_t orig, size_t size,
  * mapping of @size bytes can have any run of its class. Page alignment comes
  * with the class.
  */
-static __always_inline bool is_simple(const struct dma_window_client *client,
-				      const struct device *dev, size_t size)
+static __always_inline bool
+bounce_is_fast(const struct dma_window_client *client, const struct device *dev,
+	       size_t size)
 {
 	const struct device_dma_parameters *parms = dev->dma_parms;
 
@@ -446,7 +454,7 @@ static __always_inline bool is_simple(const struct dma_window_client *client,
 	 * Size 0 wraps and fails. A segment_boundary_mask of 0 means "not set",
 	 * and wraps to pass.
 	 */
-	return size - 1 < READ_ONCE(client->simple) &&
+	return size - 1 < READ_ONCE(client->fast_max) &&
 	       *dev->dma_mask >= client->bus_last &&
 	       (!parms ||
 		(!parms->min_align_mask &&
@@ -471,9 +479,9 @@ dma_addr_t dma_window_bounce(struct dma_window_client *client, phys_addr_t orig,
 			     size_t size, enum dma_data_direction dir,
 			     unsigned long attrs)
 {
-	return map_slowly(client, orig, size, dir, attrs,
-			  dir == DMA_FROM_DEVICE ||
-			  (attrs & DMA_ATTR_SKIP_CPU_SYNC));
+	return bounce_map_slow(client, orig, size, dir, attrs,
+			       dir == DMA_FROM_DEVICE ||
+				       (attrs & DMA_ATTR_SKIP_CPU_SYNC));
 }
 
 /**
@@ -509,7 +517,7 @@ dma_addr_t dma_window_bounce_map(struct device *dev, phys_addr_t orig,
 
 	local_irq_save(flags);
 	client = dma_window_client_find(dev);
-	if (likely(client && is_simple(client, dev, size))) {
+	if (likely(client && bounce_is_fast(client, dev, size))) {
 		struct dma_window_pool *pool = &client->win->pool;
 
 		c = this_cpu_ptr(pool->cpu);
@@ -531,7 +539,7 @@ dma_addr_t dma_window_bounce_map(struct device *dev, phys_addr_t orig,
 			return DMA_MAPPING_ERROR;
 		if (client->iommu)
 			return dma_window_iommu_map(dev, orig, size, dir, attrs);
-		return map_slowly(client, orig, size, dir, attrs, zero);
+		return bounce_map_slow(client, orig, size, dir, attrs, zero);
 	}
 	return mapping_begin(map, client, dev, orig, size,
 			     (u64)map->slot << DMA_WINDOW_SLOT_SHIFT,
@@ -539,14 +547,14 @@ dma_addr_t dma_window_bounce_map(struct device *dev, phys_addr_t orig,
 }
 
 /* End a retired mapping that begins at @addr, if there is one. */
-static noinline bool undo_late(struct device *dev, dma_addr_t addr)
+static noinline bool bounce_undo_retired(struct device *dev, dma_addr_t addr)
 {
 	struct dma_window_client *client;
 	bool late;
 
 	rcu_read_lock();
 	client = dma_window_client_find(dev);
-	late = client && end_late(client, addr);
+	late = client && bounce_end_retired(client, addr);
 	rcu_read_unlock();
 	return late;
 }
@@ -586,12 +594,12 @@ void dma_window_bounce_unmap(struct device *dev, dma_addr_t addr,
 	}
 	map = mapping_of(client, addr);
 	if (unlikely(!map || map->coherent || !mapping_claim(map, addr)))
-		map = claim_again(client, addr);
+		map = mapping_claim_again(client, addr);
 	if (unlikely(!map)) {
 		bool retired = READ_ONCE(client->win->pool.retired);
 
 		local_irq_restore(flags);
-		if (!retired || !undo_late(dev, addr))
+		if (!retired || !bounce_undo_retired(dev, addr))
 			dma_window_iommu_unmap(dev, addr, attrs);
 		return;
 	}
@@ -663,13 +671,13 @@ void dma_window_bounce_sync(struct dma_window_client *client, dma_addr_t addr,
 
 	if (for_cpu) {
 		if (dir != DMA_TO_DEVICE && map->dir != DMA_TO_DEVICE)
-			copied = copy_out(map, from, size);
+			copied = bounce_copy_out(map, from, size);
 		this_cpu_add(client->win->pool.cpu->stats.bytes_out, copied);
 		if (client->stats)
 			this_cpu_add(client->stats->bytes_out, copied);
 	} else {
 		if (dir != DMA_FROM_DEVICE && map->dir != DMA_FROM_DEVICE)
-			copied = copy_in(map, from, size);
+			copied = bounce_copy_in(map, from, size);
 		this_cpu_add(client->win->pool.cpu->stats.bytes_in, copied);
 		if (client->stats)
 			this_cpu_add(client->stats->bytes_in, copied);
@@ -680,7 +688,7 @@ out:
 }
 
 /**
- * dma_window_chunk_get() - take memory of the window that has no address in it
+ * dma_window_stand_in_get() - take memory of the window that has no address in it
  * @client: the device and its window
  * @size: bytes, a power of two of at least a slot; the chunk is naturally
  *	aligned in memory
@@ -694,7 +702,8 @@ out:
  * Return: the chunk's record, or NULL.
  */
 struct dma_window_mapping *
-dma_window_chunk_get(struct dma_window_client *client, size_t size, bool quiet)
+dma_window_stand_in_get(struct dma_window_client *client, size_t size,
+			bool quiet)
 {
 	struct dma_window_pool *pool = &client->win->pool;
 	unsigned int nslots = size >> DMA_WINDOW_SLOT_SHIFT;
@@ -713,14 +722,14 @@ dma_window_chunk_get(struct dma_window_client *client, size_t size, bool quiet)
 }
 
 /**
- * dma_window_chunk_put() - undo dma_window_chunk_get()
+ * dma_window_stand_in_put() - undo dma_window_stand_in_get()
  * @win: the window
- * @chunk: what dma_window_chunk_get() returned
+ * @chunk: what dma_window_stand_in_get() returned
  *
  * Context: any. Takes pool->lock if this CPU does not keep the run.
  */
-void dma_window_chunk_put(struct dma_window *win,
-			  struct dma_window_mapping *chunk)
+void dma_window_stand_in_put(struct dma_window *win,
+			     struct dma_window_mapping *chunk)
 {
 	unsigned long flags;
 	bool kept;
@@ -760,7 +769,7 @@ void *dma_window_coherent_alloc(struct dma_window_client *client, size_t size,
 		dma_window_fail(client, &win->pool.cpu->stats.fail_full, "full",
 				size);
 		if (!(gfp & __GFP_NOWARN))
-			report_too_large(client, size, "an allocation");
+			client_report_too_large(client, size, "an allocation");
 		return NULL;
 	}
 
@@ -840,7 +849,7 @@ bool dma_window_coherent_free(struct dma_window_client *client, size_t size,
 		this_cpu_add(client->win->pool.cpu->stats.frees, 1);
 		trace_dma_window_free(client->dev, addr, map->size);
 		dma_window_pool_free(&client->win->pool, map);
-	} else if (!end_late(client, addr)) {
+	} else if (!bounce_end_retired(client, addr)) {
 		dma_window_invalid(client, DMA_WINDOW_BUG_FREE, addr);
 	}
 	rcu_read_unlock();
@@ -855,8 +864,8 @@ bool dma_window_coherent_free(struct dma_window_client *client, size_t size,
  * while it is looked at. Its memory stays a record for as long as the RCU read
  * lock is held, and none but @client's own records ever say @client.
  */
-static struct dma_window_mapping *next_mapping(struct dma_window_client *client,
-					       unsigned int *slot)
+static struct dma_window_mapping *
+client_next_mapping(struct dma_window_client *client, unsigned int *slot)
 {
 	struct dma_window_pool *pool = &client->win->pool;
 	struct dma_window_mapping *map;
@@ -894,7 +903,7 @@ unsigned int dma_window_bounce_reclaim(struct dma_window_client *client, bool go
 
 	*kept = 0;
 	rcu_read_lock();
-	while ((map = next_mapping(client, &slot))) {
+	while ((map = client_next_mapping(client, &slot))) {
 		bool coherent = READ_ONCE(map->coherent);
 
 		if (coherent && !gone) {

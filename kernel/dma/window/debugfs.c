@@ -15,7 +15,7 @@
 #include "window.h"
 
 /* Set once "swiotlb", or its stand-in, exists; under dma_window_mutex. */
-static struct dentry *root;
+static struct dentry *debugfs_swiotlb;
 
 static int nslabs_get(void *data, u64 *val)
 {
@@ -95,7 +95,7 @@ static int metadata_get(void *data, u64 *val)
 }
 DEFINE_DEBUGFS_ATTRIBUTE(metadata_fops, metadata_get, NULL, "%llu\n");
 
-static void show_name(void *arg, const char *name)
+static void devices_show_name(void *arg, const char *name)
 {
 	seq_printf(arg, "%s\n", name);
 }
@@ -105,7 +105,7 @@ static int devices_show(struct seq_file *s, void *unused)
 	/*
 	 * Only try: the remover of this file holds the mutex, and waits for us.
 	 */
-	if (!dma_window_client_names(s->private, show_name, s))
+	if (!dma_window_client_names(s->private, devices_show_name, s))
 		return restart_syscall();
 	return 0;
 }
@@ -189,7 +189,7 @@ static const struct {
 	const char			*name;
 	umode_t				mode;
 	const struct file_operations	*fops;
-} files[] = {
+} window_files[] = {
 	{ "io_tlb_nslabs",	 0400, &nslabs_fops },
 	{ "io_tlb_used",	 0400, &used_fops },
 	{ "io_tlb_used_hiwater", 0600, &hiwater_fops },
@@ -227,12 +227,12 @@ void dma_window_debugfs_add_client(struct dma_window_client *client)
 
 	lockdep_assert_held(&dma_window_mutex);
 
-	if (IS_ERR_OR_NULL(client->win->dir))
+	if (IS_ERR_OR_NULL(client->win->debugfs))
 		return;
-	client->dir = debugfs_create_dir(dev_name(client->dev),
-					 client->win->dir);
+	client->debugfs = debugfs_create_dir(dev_name(client->dev),
+					     client->win->debugfs);
 	for (i = 0; i < ARRAY_SIZE(device_files); i++)
-		debugfs_create_file(device_files[i].name, 0400, client->dir,
+		debugfs_create_file(device_files[i].name, 0400, client->debugfs,
 				    client, device_files[i].fops);
 }
 
@@ -245,7 +245,7 @@ void dma_window_debugfs_add_client(struct dma_window_client *client)
  */
 void dma_window_debugfs_remove_client(struct dma_window_client *client)
 {
-	debugfs_remove_recursive(client->dir);
+	debugfs_remove_recursive(client->debugfs);
 }
 
 /**
@@ -264,12 +264,12 @@ void dma_window_debugfs_add(struct dma_window *win)
 
 	lockdep_assert_held(&dma_window_mutex);
 
-	if (IS_ERR_OR_NULL(root))
+	if (IS_ERR_OR_NULL(debugfs_swiotlb))
 		return;
-	win->dir = debugfs_create_dir(win->name, root);
-	for (i = 0; i < ARRAY_SIZE(files); i++)
-		debugfs_create_file(files[i].name, files[i].mode, win->dir, win,
-				    files[i].fops);
+	win->debugfs = debugfs_create_dir(win->name, debugfs_swiotlb);
+	for (i = 0; i < ARRAY_SIZE(window_files); i++)
+		debugfs_create_file(window_files[i].name, window_files[i].mode,
+				    win->debugfs, win, window_files[i].fops);
 	for (i = 0; i < ARRAY_SIZE(dma_window_clients); i++)
 		hlist_for_each_entry(client, &dma_window_clients[i], node)
 			if (client->win == win && client->iommu)
@@ -284,7 +284,7 @@ void dma_window_debugfs_add(struct dma_window *win)
  */
 void dma_window_debugfs_remove(struct dma_window *win)
 {
-	debugfs_remove_recursive(win->dir);
+	debugfs_remove_recursive(win->debugfs);
 }
 
 /* Run after swiotlb has made its directory, in a late_initcall. */
@@ -293,9 +293,9 @@ static int __init dma_window_debugfs_init(void)
 	struct dma_window *win;
 
 	mutex_lock(&dma_window_mutex);
-	root = debugfs_lookup("swiotlb", NULL);
-	if (!root)
-		root = debugfs_create_dir("swiotlb", NULL);
+	debugfs_swiotlb = debugfs_lookup("swiotlb", NULL);
+	if (!debugfs_swiotlb)
+		debugfs_swiotlb = debugfs_create_dir("swiotlb", NULL);
 	list_for_each_entry(win, &dma_window_list, list)
 		dma_window_debugfs_add(win);
 	mutex_unlock(&dma_window_mutex);

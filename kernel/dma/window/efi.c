@@ -17,7 +17,7 @@
 #include "window.h"
 
 /* Return what a range is to EFI, or NULL if all of it is the kernel's. */
-static const char *kept_as(const efi_memory_desc_t *md)
+static const char *efi_kept_as(const efi_memory_desc_t *md)
 {
 	if (md->attribute & EFI_MEMORY_RUNTIME)
 		return "runtime services";
@@ -43,8 +43,8 @@ static const char *kept_as(const efi_memory_desc_t *md)
 }
 
 /* Bytes of the table at @addr, by what its first @head bytes say, or 0. */
-static u64 table_bytes(unsigned long addr, size_t head,
-		       u64 (*bytes_of)(const void *head))
+static u64 efi_table_bytes(unsigned long addr, size_t head,
+			   u64 (*bytes_of)(const void *head))
 {
 	u64 bytes = 0;
 	void *table;
@@ -57,7 +57,7 @@ static u64 table_bytes(unsigned long addr, size_t head,
 	return bytes;
 }
 
-static u64 memattr_bytes(const void *head)
+static u64 efi_memattr_bytes(const void *head)
 {
 	const efi_memory_attributes_table_t *table = head;
 
@@ -71,7 +71,7 @@ struct esrt_head {
 	u64	version;
 };
 
-static u64 esrt_bytes(const void *head)
+static u64 efi_esrt_bytes(const void *head)
 {
 	const struct esrt_head *table = head;
 
@@ -79,7 +79,7 @@ static u64 esrt_bytes(const void *head)
 }
 
 /* The last entry has no name and no data. */
-static u64 mokvar_bytes(void)
+static u64 efi_mokvar_bytes(void)
 {
 	struct efi_mokvar_table_entry *entry = NULL;
 	u64 bytes = sizeof(*entry);
@@ -90,26 +90,27 @@ static u64 mokvar_bytes(void)
 }
 
 /* Return where a table is in a range, or 0. */
-static u64 table_in(unsigned long addr, u64 bytes, u64 base, u64 end)
+static u64 efi_table_overlap(unsigned long addr, u64 bytes, u64 base, u64 end)
 {
 	return addr < end && addr + bytes > base ? max_t(u64, addr, base) : 0;
 }
 
-static u64 tables_in(u64 base, u64 end)
+static u64 efi_tables_overlap(u64 base, u64 end)
 {
 	u64 at = 0;
 
 	if (efi_mem_attr_table != EFI_INVALID_TABLE_ADDR)
-		at = table_in(efi_mem_attr_table,
-			      table_bytes(efi_mem_attr_table,
-					  sizeof(efi_memory_attributes_table_t),
-					  memattr_bytes), base, end);
+		at = efi_table_overlap(efi_mem_attr_table,
+				       efi_table_bytes(efi_mem_attr_table,
+						       sizeof(efi_memory_attributes_table_t),
+						       efi_memattr_bytes), base, end);
 	if (!at && efi.esrt != EFI_INVALID_TABLE_ADDR)
-		at = table_in(efi.esrt,
-			      table_bytes(efi.esrt, sizeof(struct esrt_head),
-					  esrt_bytes), base, end);
+		at = efi_table_overlap(efi.esrt,
+				       efi_table_bytes(efi.esrt, sizeof(struct esrt_head),
+						       efi_esrt_bytes), base, end);
 	if (!at && efi.mokvar_table != EFI_INVALID_TABLE_ADDR)
-		at = table_in(efi.mokvar_table, mokvar_bytes(), base, end);
+		at = efi_table_overlap(efi.mokvar_table, efi_mokvar_bytes(),
+				       base, end);
 	return at;
 }
 
@@ -142,12 +143,12 @@ int dma_window_efi_check(struct device *dev, const struct dma_window_ref *ref,
 	for (addr = base; addr < end;
 	     addr = md.phys_addr + (md.num_pages << EFI_PAGE_SHIFT)) {
 		kept = efi_mem_desc_lookup(addr, &md) ? "no memory of its map" :
-							kept_as(&md);
+							efi_kept_as(&md);
 		if (kept)
 			break;
 	}
 	if (!kept) {
-		addr = tables_in(base, end);
+		addr = efi_tables_overlap(base, end);
 		if (!addr)
 			return 0;
 		kept = "tables";

@@ -171,7 +171,7 @@ static noinline struct dma_window_mapping *
 dma_window_large_chunk(struct dma_window_client *client, size_t size,
 		       bool quiet)
 {
-	return dma_window_chunk_get(client, size, quiet);
+	return dma_window_stand_in_get(client, size, quiet);
 }
 ALLOW_ERROR_INJECTION(dma_window_large_chunk, NULL);
 
@@ -463,7 +463,7 @@ static void chunk_free(struct dma_window_iommu *io,
 	if (!chunk)
 		return;
 	if (revoked)
-		dma_window_chunk_put(io->win, chunk);
+		dma_window_stand_in_put(io->win, chunk);
 	else
 		kmemleak_not_leak(chunk);
 }

@@ -72,7 +72,7 @@ static int member_differs(struct device *dev, void *data)
 }
 
 /**
- * dma_window_iommu_differs() - who shares a device's domain, but not its region
+ * dma_window_iommu_group_conflict() - who shares a device's domain, but not its region
  * @dev: the device
  * @region: the region that @dev names, or NULL if it names none
  *
@@ -84,8 +84,8 @@ static int member_differs(struct device *dev, void *data)
  * none, or, if @region is NULL, that names one; NULL if there is no such
  * member.
  */
-const char *dma_window_iommu_differs(struct device *dev,
-				     const struct device_node *region)
+const char *dma_window_iommu_group_conflict(struct device *dev,
+					    const struct device_node *region)
 {
 	struct members members = { .dev = dev, .region = region };
 	struct iommu_group *group = iommu_group_get(dev);
@@ -126,20 +126,20 @@ static bool has_ats(struct device *dev)
 }
 
 /**
- * dma_window_granule_unfit() - can a window be mapped in units of this IOMMU?
+ * dma_window_granule_unfit_reason() - can a window be mapped in units of this IOMMU?
  * @pgsize_bitmap: the IOMMU's page sizes, bytes; at least one
  *
  * Context: any.
  *
  * Return: NULL, or why not.
  */
-const char *dma_window_granule_unfit(unsigned long pgsize_bitmap)
+const char *dma_window_granule_unfit_reason(unsigned long pgsize_bitmap)
 {
 	unsigned long granule = 1UL << __ffs(pgsize_bitmap);
 
 	if (granule > PAGE_SIZE)
 		return "the granule of its IOMMU is larger than a page";
-	/* Chunks stand in for granules: see dma_window_chunk_get(). */
+	/* Chunks stand in for granules: see dma_window_stand_in_get(). */
 	if (granule < DMA_WINDOW_SLOT_SIZE)
 		return "the granule of its IOMMU is smaller than 2 KiB";
 	return NULL;
@@ -198,14 +198,14 @@ void dma_window_iommu_probe(struct dma_window_client *client)
 }
 
 /**
- * dma_window_iommu_suits() - can a device be trusted to go by its IOMMU domain?
+ * dma_window_iommu_unfit_reason() - can a device be trusted to go by its IOMMU domain?
  * @dev: the device; its driver is not probed yet
  *
  * Context: may sleep.
  *
  * Return: NULL, or why not.
  */
-const char *dma_window_iommu_suits(struct device *dev)
+const char *dma_window_iommu_unfit_reason(struct device *dev)
 {
 	struct iommu_domain *domain = iommu_get_domain_for_dev(dev);
 	const char *why;
@@ -219,7 +219,7 @@ const char *dma_window_iommu_suits(struct device *dev)
 	 */
 	if (iommu_dma_init_domain(domain, dev))
 		return "its IOMMU domain could not be set up";
-	why = dma_window_granule_unfit(domain->pgsize_bitmap);
+	why = dma_window_granule_unfit_reason(domain->pgsize_bitmap);
 	if (why)
 		return why;
 	if (driver_manages_dma(dev))
@@ -237,7 +237,7 @@ const char *dma_window_iommu_suits(struct device *dev)
  *
  * Context: may sleep. Takes the mutex of the device's IOMMU group.
  *
- * Return: 0; -EOPNOTSUPP for what dma_window_iommu_suits() says; -ENODEV if the
+ * Return: 0; -EOPNOTSUPP for what dma_window_iommu_unfit_reason() says; -ENODEV if the
  * IOMMU is not there; -EBUSY if a member of its group has another region, or
  * none. The reason was logged.
  */
@@ -255,12 +255,12 @@ int dma_window_iommu_check(struct device *dev, const struct dma_window_ref *ref,
 		dma_window_err(dev, ref, "its IOMMU is not there");
 		return -ENODEV;
 	}
-	why = dma_window_iommu_suits(dev);
+	why = dma_window_iommu_unfit_reason(dev);
 	if (why) {
 		dma_window_err(dev, ref, "%s", why);
 		return -EOPNOTSUPP;
 	}
-	other = dma_window_iommu_differs(dev, ref->region);
+	other = dma_window_iommu_group_conflict(dev, ref->region);
 	if (other) {
 		dma_window_err(dev, ref, "shares its IOMMU group with %s, which does not name the same region",
 			       other);
@@ -287,7 +287,7 @@ static void io_unmap(struct dma_window_iommu *io)
 /*
  * Map the window low, so that a device with a small mask reaches it, and in the
  * same place relative to a run of the largest size class as in memory: see
- * dma_window_client.natural.
+ * dma_window_client.class_aligned.
  */
 static int io_map(struct device *dev, struct dma_window_iommu *io)
 {
@@ -452,7 +452,7 @@ u32 dma_window_iommu_copybreak(const struct dma_window_iommu *io)
 }
 
 /**
- * dma_window_iommu_is() - is this the domain that a device is in now?
+ * dma_window_iommu_in_domain() - is this the domain that a device is in now?
  * @dev: the device
  * @io: what the device's client has, or NULL for none
  *
@@ -461,7 +461,8 @@ u32 dma_window_iommu_copybreak(const struct dma_window_iommu *io)
  * Return: true if @dev is in the domain of @io, and nobody's memory is at risk
  * there.
  */
-bool dma_window_iommu_is(struct device *dev, const struct dma_window_iommu *io)
+bool dma_window_iommu_in_domain(struct device *dev,
+				const struct dma_window_iommu *io)
 {
 	if (io && READ_ONCE(io->exposed))
 		return false;
@@ -520,7 +521,7 @@ void __dma_window_iommu_setup(struct device *dev)
 	if (dev->dma_ops == &dma_window_deny_ops)
 		return;
 	client = dma_window_client_of(dev);
-	if (client && dma_window_iommu_is(dev, client->iommu))
+	if (client && dma_window_iommu_in_domain(dev, client->iommu))
 		return;
 	set_dma_ops(dev, &dma_window_deny_ops);
 	if (dev->driver)

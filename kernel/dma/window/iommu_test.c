@@ -101,7 +101,7 @@ static void test_granule(struct kunit *test)
 	unsigned long size;
 
 	for (size = 1; size && size <= SZ_1M; size *= 2) {
-		const char *why = dma_window_granule_unfit(size | SZ_2M);
+		const char *why = dma_window_granule_unfit_reason(size | SZ_2M);
 
 		if (size < DMA_WINDOW_SLOT_SIZE)
 			KUNIT_EXPECT_STREQ(test, why ?: "",

@@ -68,7 +68,7 @@ core_initcall(mapping_cache_init); /* devices are probed from arch_initcall_sync
 
 /* ---- The shared layer: all under pool->lock ---- */
 
-static unsigned int longest_run(u64 bits)
+static unsigned int word_longest_run(u64 bits)
 {
 	unsigned int n = 0;
 
@@ -79,10 +79,10 @@ static unsigned int longest_run(u64 bits)
 	return n;
 }
 
-static void update_word(struct dma_window_pool *pool, unsigned int word)
+static void tree_update_word(struct dma_window_pool *pool, unsigned int word)
 {
 	struct dma_window_node *node = &pool->tree[pool->words + word];
-	u64 bits = pool->free[word];
+	u64 bits = pool->free_bits[word];
 
 	if (bits == U64_MAX) {
 		node->pre = LEAF_SLOTS;
@@ -92,11 +92,11 @@ static void update_word(struct dma_window_pool *pool, unsigned int word)
 	}
 	node->pre = __ffs64(~bits);
 	node->suf = LEAF_SLOTS - fls64(~bits);
-	node->max = longest_run(bits);
+	node->max = word_longest_run(bits);
 }
 
-static void update_node(struct dma_window_pool *pool, unsigned int i,
-			unsigned int half)
+static void tree_update_node(struct dma_window_pool *pool, unsigned int i,
+			     unsigned int half)
 {
 	const struct dma_window_node *left = &pool->tree[2 * i];
 	const struct dma_window_node *right = &pool->tree[2 * i + 1];
@@ -107,8 +107,8 @@ static void update_node(struct dma_window_pool *pool, unsigned int i,
 	node->max = max3(left->max, right->max, left->suf + right->pre);
 }
 
-static void set_free(struct dma_window_pool *pool, unsigned int slot,
-		     unsigned int nslots, bool free)
+static void pool_mark(struct dma_window_pool *pool, unsigned int slot,
+		      unsigned int nslots, bool free)
 {
 	unsigned int first = slot / LEAF_SLOTS;
 	unsigned int last = (slot + nslots - 1) / LEAF_SLOTS;
@@ -123,10 +123,10 @@ static void set_free(struct dma_window_pool *pool, unsigned int slot,
 			bits &= U64_MAX >>
 				(LEAF_SLOTS - 1 - (slot + nslots - 1) % LEAF_SLOTS);
 		if (free)
-			pool->free[word] |= bits;
+			pool->free_bits[word] |= bits;
 		else
-			pool->free[word] &= ~bits;
-		update_word(pool, word);
+			pool->free_bits[word] &= ~bits;
+		tree_update_word(pool, word);
 	}
 
 	first += pool->words;
@@ -135,12 +135,12 @@ static void set_free(struct dma_window_pool *pool, unsigned int slot,
 		first /= 2;
 		last /= 2;
 		for (i = first; i <= last; i++)
-			update_node(pool, i, half);
+			tree_update_node(pool, i, half);
 	}
 }
 
 /* Bit p is set if @bits has @n ones from p on upwards; @n from 1 to 64. */
-static u64 runs_of(u64 bits, unsigned int n)
+static u64 word_runs_of(u64 bits, unsigned int n)
 {
 	unsigned int have, step;
 
@@ -157,8 +157,8 @@ static u64 runs_of(u64 bits, unsigned int n)
  * subtree and down into the first that has something; @open is how many free
  * slots there are just before the node.
  */
-static unsigned int first_run(struct dma_window_pool *pool, unsigned int pos,
-			      unsigned int n)
+static unsigned int pool_first_run(struct dma_window_pool *pool,
+				   unsigned int pos, unsigned int n)
 {
 	unsigned int word = pos / LEAF_SLOTS, i, span, at, open;
 	u64 bits, hit;
@@ -166,8 +166,8 @@ static unsigned int first_run(struct dma_window_pool *pool, unsigned int pos,
 	if (pos >= pool->words * LEAF_SLOTS)
 		return DMA_WINDOW_NO_SLOT;
 
-	bits = pool->free[word] & (U64_MAX << (pos % LEAF_SLOTS));
-	hit = n <= LEAF_SLOTS ? runs_of(bits, n) : 0;
+	bits = pool->free_bits[word] & (U64_MAX << (pos % LEAF_SLOTS));
+	hit = n <= LEAF_SLOTS ? word_runs_of(bits, n) : 0;
 	if (hit)
 		return word * LEAF_SLOTS + __ffs64(hit);
 	open = LEAF_SLOTS - fls64(~bits);
@@ -193,8 +193,8 @@ static unsigned int first_run(struct dma_window_pool *pool, unsigned int pos,
 			if (node->max < n)
 				break;
 			if (i >= pool->words) {
-				bits = pool->free[i - pool->words];
-				return at + __ffs64(runs_of(bits, n));
+				bits = pool->free_bits[i - pool->words];
+				return at + __ffs64(word_runs_of(bits, n));
 			}
 			i *= 2;
 			span /= 2;
@@ -204,9 +204,9 @@ static unsigned int first_run(struct dma_window_pool *pool, unsigned int pos,
 	}
 }
 
-/* Mirror image of first_run(): end of the last @n free slots before @pos. */
-static unsigned int last_run(struct dma_window_pool *pool, unsigned int pos,
-			     unsigned int n)
+/* Mirror image of pool_first_run(): end of the last @n free slots before @pos. */
+static unsigned int pool_last_run(struct dma_window_pool *pool,
+				  unsigned int pos, unsigned int n)
 {
 	unsigned int word = (pos - 1) / LEAF_SLOTS, i, span, at, open;
 	u64 bits, hit;
@@ -214,9 +214,9 @@ static unsigned int last_run(struct dma_window_pool *pool, unsigned int pos,
 	if (!pos)
 		return DMA_WINDOW_NO_SLOT;
 
-	bits = pool->free[word] &
+	bits = pool->free_bits[word] &
 	       (U64_MAX >> (LEAF_SLOTS - 1 - (pos - 1) % LEAF_SLOTS));
-	hit = n <= LEAF_SLOTS ? runs_of(bits, n) : 0;
+	hit = n <= LEAF_SLOTS ? word_runs_of(bits, n) : 0;
 	if (hit)
 		return word * LEAF_SLOTS + fls64(hit) - 1 + n;
 	open = bits == U64_MAX ? LEAF_SLOTS : __ffs64(~bits);
@@ -242,8 +242,8 @@ static unsigned int last_run(struct dma_window_pool *pool, unsigned int pos,
 			if (node->max < n)
 				break;
 			if (i >= pool->words) {
-				bits = pool->free[i - pool->words];
-				hit = runs_of(bits, n);
+				bits = pool->free_bits[i - pool->words];
+				hit = word_runs_of(bits, n);
 				return at - LEAF_SLOTS + fls64(hit) - 1 + n;
 			}
 			i = 2 * i + 1;
@@ -255,11 +255,12 @@ static unsigned int last_run(struct dma_window_pool *pool, unsigned int pos,
 }
 
 /* The end of the free run around @slot, but not beyond @limit. */
-static unsigned int run_end(struct dma_window_pool *pool, unsigned int slot,
-			    unsigned int limit)
+static unsigned int pool_run_end(struct dma_window_pool *pool,
+				 unsigned int slot, unsigned int limit)
 {
 	while (slot < limit) {
-		u64 used = ~pool->free[slot / LEAF_SLOTS] >> (slot % LEAF_SLOTS);
+		u64 used = ~pool->free_bits[slot / LEAF_SLOTS] >>
+			   (slot % LEAF_SLOTS);
 
 		if (used)
 			return min(slot + (unsigned int)__ffs64(used), limit);
@@ -269,12 +270,12 @@ static unsigned int run_end(struct dma_window_pool *pool, unsigned int slot,
 }
 
 /* The beginning of the free run that ends at @slot, but not before @floor. */
-static unsigned int run_start(struct dma_window_pool *pool, unsigned int slot,
-			      unsigned int floor)
+static unsigned int pool_run_start(struct dma_window_pool *pool,
+				   unsigned int slot, unsigned int floor)
 {
 	while (slot > floor) {
 		unsigned int bit = (slot - 1) % LEAF_SLOTS;
-		u64 used = ~pool->free[(slot - 1) / LEAF_SLOTS] <<
+		u64 used = ~pool->free_bits[(slot - 1) / LEAF_SLOTS] <<
 			   (LEAF_SLOTS - 1 - bit);
 
 		if (used)
@@ -286,7 +287,8 @@ static unsigned int run_start(struct dma_window_pool *pool, unsigned int slot,
 }
 
 /* The first slot from @slot on that is aligned as asked. */
-static unsigned int align_up(const struct dma_window_req *req, unsigned int slot)
+static unsigned int req_align_up(const struct dma_window_req *req,
+				 unsigned int slot)
 {
 	return slot + ((req->phase - (req->bus + slot)) & (req->align - 1));
 }
@@ -295,10 +297,10 @@ static unsigned int align_up(const struct dma_window_req *req, unsigned int slot
  * The first place in the free slots from @start up to @end for @req, or
  * DMA_WINDOW_NO_SLOT.
  */
-static unsigned int place_up(const struct dma_window_req *req,
-			     unsigned int start, unsigned int end)
+static unsigned int req_place_up(const struct dma_window_req *req,
+				 unsigned int start, unsigned int end)
 {
-	unsigned int slot = align_up(req, start);
+	unsigned int slot = req_align_up(req, start);
 	u64 first, last;
 
 	if (slot + req->nslots > end)
@@ -312,7 +314,7 @@ static unsigned int place_up(const struct dma_window_req *req,
 		return slot;
 
 	/* Place behind the boundary: the run fits there if anywhere. */
-	slot = align_up(req, round_down(last, req->boundary) - req->bus);
+	slot = req_align_up(req, round_down(last, req->boundary) - req->bus);
 	first = req->bus + slot;
 	last = first + req->nslots - 1;
 	if (slot + req->nslots > end ||
@@ -321,8 +323,8 @@ static unsigned int place_up(const struct dma_window_req *req,
 	return slot;
 }
 
-static unsigned int find_up(struct dma_window_pool *pool,
-			    const struct dma_window_req *req)
+static unsigned int pool_find_up(struct dma_window_pool *pool,
+				 const struct dma_window_req *req)
 {
 	unsigned int share = pool->nslots - pool->reserve;
 	unsigned int limit = req->nslots > share ? req->limit :
@@ -336,21 +338,22 @@ static unsigned int find_up(struct dma_window_pool *pool,
 		return DMA_WINDOW_NO_SLOT;
 
 	if (ample <= limit) {
-		start = first_run(pool, 0, ample);
+		start = pool_first_run(pool, 0, ample);
 		if (start < limit) {
-			slot = place_up(req, start,
-					min_t(u64, start + ample, limit));
+			slot = req_place_up(req, start,
+					    min_t(u64, start + ample, limit));
 			if (slot != DMA_WINDOW_NO_SLOT)
 				return slot;
 		}
 	}
 
 	/* Try the free runs one by one, before the request is refused. */
-	for (pos = 0; pos < limit; pos = run_end(pool, start, limit)) {
-		start = first_run(pool, pos, req->nslots);
+	for (pos = 0; pos < limit; pos = pool_run_end(pool, start, limit)) {
+		start = pool_first_run(pool, pos, req->nslots);
 		if (start >= limit)
 			break;
-		slot = place_up(req, start, run_end(pool, start, limit));
+		slot = req_place_up(req, start,
+				    pool_run_end(pool, start, limit));
 		if (slot != DMA_WINDOW_NO_SLOT)
 			return slot;
 	}
@@ -358,18 +361,18 @@ static unsigned int find_up(struct dma_window_pool *pool,
 }
 
 /* The last place for @req above @floor in a run of @ample slots or more. */
-static unsigned int place_down(struct dma_window_pool *pool,
-			       const struct dma_window_req *req,
-			       unsigned int floor, u64 ample)
+static unsigned int pool_place_down(struct dma_window_pool *pool,
+				    const struct dma_window_req *req,
+				    unsigned int floor, u64 ample)
 {
 	unsigned int pos, start, end;
 	s64 slot;
 
 	for (pos = req->limit; pos > floor && pos >= ample; pos = start) {
-		end = last_run(pool, pos, ample);
+		end = pool_last_run(pool, pos, ample);
 		if (end == DMA_WINDOW_NO_SLOT || end <= floor)
 			break;
-		start = run_start(pool, end, floor);
+		start = pool_run_start(pool, end, floor);
 		slot = (s64)end - req->nslots;
 		slot -= (req->bus + slot) & (req->align - 1);
 		if (slot >= start)
@@ -379,22 +382,23 @@ static unsigned int place_down(struct dma_window_pool *pool,
 }
 
 /* Coherent requests have no boundary and no phase. */
-static unsigned int find_down(struct dma_window_pool *pool,
-			      const struct dma_window_req *req)
+static unsigned int pool_find_down(struct dma_window_pool *pool,
+				   const struct dma_window_req *req)
 {
 	unsigned int floor = req->nslots <= pool->nslots / 2 ?
 			     pool->nslots / 2 : 0;
 	unsigned int slot;
 
 	/* Take a run that fits in any case; else try one by one. */
-	slot = place_down(pool, req, floor, (u64)req->nslots + req->align - 1);
+	slot = pool_place_down(pool, req, floor,
+			       (u64)req->nslots + req->align - 1);
 	if (slot == DMA_WINDOW_NO_SLOT)
-		slot = place_down(pool, req, floor, req->nslots);
+		slot = pool_place_down(pool, req, floor, req->nslots);
 	return slot;
 }
 
-static struct dma_window_leaf *leaf_get(struct dma_window_pool *pool,
-					unsigned int slot)
+static struct dma_window_leaf *pool_leaf_get(struct dma_window_pool *pool,
+					     unsigned int slot)
 {
 	struct dma_window_leaf *leaf = pool->leaves[slot / LEAF_SLOTS];
 
@@ -406,13 +410,13 @@ static struct dma_window_leaf *leaf_get(struct dma_window_pool *pool,
 		/* Pair with the address dependency in dma_window_pool_at(). */
 		smp_store_release(&pool->leaves[slot / LEAF_SLOTS], leaf);
 	}
-	leaf->runs++;
+	leaf->nruns++;
 	return leaf;
 }
 
 /* Set the leaves that a run covers, or uncovers, without beginning in them. */
-static void cover(struct dma_window_pool *pool, struct dma_window_mapping *map,
-		  void *value)
+static void pool_cover(struct dma_window_pool *pool,
+		       struct dma_window_mapping *map, void *value)
 {
 	unsigned int end = map->slot + map->nslots;
 	unsigned int i = map->slot / LEAF_SLOTS + 1;
@@ -427,8 +431,9 @@ static void cover(struct dma_window_pool *pool, struct dma_window_mapping *map,
 }
 
 /* Take a run for @map. Returns 0, -ENOSPC, or -ENOMEM. */
-static int take(struct dma_window_pool *pool, const struct dma_window_req *req,
-		struct dma_window_mapping *map)
+static int pool_take(struct dma_window_pool *pool,
+		     const struct dma_window_req *req,
+		     struct dma_window_mapping *map)
 {
 	struct dma_window_leaf *leaf;
 	unsigned int slot;
@@ -437,33 +442,35 @@ static int take(struct dma_window_pool *pool, const struct dma_window_req *req,
 
 	if (req->nslots > pool->nslots - pool->used)
 		return -ENOSPC;
-	slot = req->coherent ? find_down(pool, req) : find_up(pool, req);
+	slot = req->coherent ? pool_find_down(pool, req) :
+			       pool_find_up(pool, req);
 	if (slot == DMA_WINDOW_NO_SLOT)
 		return -ENOSPC;
-	leaf = leaf_get(pool, slot);
+	leaf = pool_leaf_get(pool, slot);
 	if (!leaf)
 		return -ENOMEM;
 
-	set_free(pool, slot, req->nslots, false);
+	pool_mark(pool, slot, req->nslots, false);
 	pool->used += req->nslots;
 	pool->hiwater = max(pool->hiwater, pool->used);
 	map->slot = slot;
 	map->nslots = req->nslots;
-	map->head = &leaf->head[slot % LEAF_SLOTS];
-	cover(pool, map, (void *)((unsigned long)map | COVERED));
+	map->entry = &leaf->live[slot % LEAF_SLOTS];
+	pool_cover(pool, map, (void *)((unsigned long)map | COVERED));
 	return 0;
 }
 
-static void put(struct dma_window_pool *pool, struct dma_window_mapping *map)
+static void pool_put(struct dma_window_pool *pool,
+		     struct dma_window_mapping *map)
 {
 	struct dma_window_leaf *leaf = pool->leaves[map->slot / LEAF_SLOTS];
 
 	lockdep_assert_held(&pool->lock);
 
-	cover(pool, map, NULL);
-	set_free(pool, map->slot, map->nslots, true);
+	pool_cover(pool, map, NULL);
+	pool_mark(pool, map->slot, map->nslots, true);
 	pool->used -= map->nslots;
-	if (!--leaf->runs) {
+	if (!--leaf->nruns) {
 		WRITE_ONCE(pool->leaves[map->slot / LEAF_SLOTS], NULL);
 		pool->nleaves--;
 		kfree_rcu(leaf, rcu);
@@ -474,8 +481,8 @@ static void put(struct dma_window_pool *pool, struct dma_window_mapping *map)
 /* ---- Magazines: what a CPU keeps ---- */
 
 /* A run of a class, as the shared layer is asked for it. */
-static struct dma_window_req class_req(struct dma_window_pool *pool,
-				       unsigned int class)
+static struct dma_window_req pool_class_req(struct dma_window_pool *pool,
+					    unsigned int class)
 {
 	return (struct dma_window_req){
 		.nslots = BIT(class),
@@ -485,7 +492,7 @@ static struct dma_window_req class_req(struct dma_window_pool *pool,
 	};
 }
 
-static bool drain_cpu(struct dma_window_pool *pool, unsigned int cpu)
+static bool pool_drain_cpu(struct dma_window_pool *pool, unsigned int cpu)
 {
 	struct dma_window_cpu *c = per_cpu_ptr(pool->cpu, cpu);
 	struct dma_window_mapping *map;
@@ -499,20 +506,20 @@ static bool drain_cpu(struct dma_window_pool *pool, unsigned int cpu)
 			continue;
 		map = xchg(&c->runs[i], NULL);
 		if (map) {
-			put(pool, map);
+			pool_put(pool, map);
 			any = true;
 		}
 	}
 	return any;
 }
 
-static bool drain(struct dma_window_pool *pool)
+static bool pool_drain(struct dma_window_pool *pool)
 {
 	unsigned int cpu;
 	bool any = false;
 
 	for_each_possible_cpu(cpu)
-		any |= drain_cpu(pool, cpu);
+		any |= pool_drain_cpu(pool, cpu);
 	return any;
 }
 
@@ -527,7 +534,7 @@ void dma_window_pool_drain(struct dma_window_pool *pool)
 	unsigned long flags;
 
 	spin_lock_irqsave(&pool->lock, flags);
-	drain(pool);
+	pool_drain(pool);
 	spin_unlock_irqrestore(&pool->lock, flags);
 }
 
@@ -543,7 +550,7 @@ void dma_window_pool_drain_cpu(struct dma_window_pool *pool, unsigned int cpu)
 	unsigned long flags;
 
 	spin_lock_irqsave(&pool->lock, flags);
-	drain_cpu(pool, cpu);
+	pool_drain_cpu(pool, cpu);
 	spin_unlock_irqrestore(&pool->lock, flags);
 }
 
@@ -556,22 +563,22 @@ void dma_window_pool_drain_cpu(struct dma_window_pool *pool, unsigned int cpu)
  * run back at once. An unmap in these few instructions finds nothing: see
  * claim_again() in bounce.c.
  */
-static bool claim_from(struct dma_window_mapping *map,
+static bool pool_claim(struct dma_window_mapping *map,
 		       struct dma_window_client *owner)
 {
 	if (READ_ONCE(map->client) != owner ||
-	    cmpxchg(map->head, map, NULL) != map)
+	    cmpxchg(map->entry, map, NULL) != map)
 		return false;
 	if (likely(READ_ONCE(map->client) == owner))
 		return true;
 	/* Pair as in mapping_publish(). */
-	smp_store_release(map->head, map);
+	smp_store_release(map->entry, map);
 	return false;
 }
 
 /* The first retired run from *@slot on, or NULL; *@slot is the run's first. */
-static struct dma_window_mapping *next_retired(struct dma_window_pool *pool,
-					       unsigned int *slot)
+static struct dma_window_mapping *
+pool_next_retired(struct dma_window_pool *pool, unsigned int *slot)
 {
 	struct dma_window_mapping *map;
 	struct dma_window_leaf *leaf;
@@ -583,7 +590,7 @@ static struct dma_window_mapping *next_retired(struct dma_window_pool *pool,
 		if (*slot == DMA_WINDOW_NO_SLOT)
 			return NULL;
 		leaf = pool->leaves[*slot / LEAF_SLOTS];
-		map = READ_ONCE(leaf->head[*slot % LEAF_SLOTS]);
+		map = READ_ONCE(leaf->live[*slot % LEAF_SLOTS]);
 		if (map && (unsigned long)READ_ONCE(map->client) &
 			   DMA_WINDOW_RETIRED)
 			return map;
@@ -591,8 +598,8 @@ static struct dma_window_mapping *next_retired(struct dma_window_pool *pool,
 }
 
 /* Free the retired runs of @client, or of all clients if NULL. */
-static bool release_retired(struct dma_window_pool *pool,
-			    struct dma_window_client *client)
+static bool pool_release_retired(struct dma_window_pool *pool,
+				 struct dma_window_client *client)
 {
 	struct dma_window_mapping *map;
 	bool any = false, left = false;
@@ -603,12 +610,12 @@ static bool release_retired(struct dma_window_pool *pool,
 	if (!pool->retired)
 		return false;
 	rcu_read_lock();
-	while ((map = next_retired(pool, &slot))) {
+	while ((map = pool_next_retired(pool, &slot))) {
 		slot += map->nslots;
 		if (client && map->client != dma_window_retired(client)) {
 			left = true;
-		} else if (claim_from(map, map->client)) {
-			put(pool, map);
+		} else if (pool_claim(map, map->client)) {
+			pool_put(pool, map);
 			any = true;
 		}
 	}
@@ -639,12 +646,12 @@ bool dma_window_pool_retire(struct dma_window_pool *pool,
 	bool mine;
 
 	spin_lock_irqsave(&pool->lock, flags);
-	mine = claim_from(map, client);
+	mine = pool_claim(map, client);
 	if (mine) {
 		WRITE_ONCE(map->client, dma_window_retired(client));
 		WRITE_ONCE(pool->retired, true);
 		/* Write the record before its entry: see mapping_publish(). */
-		smp_store_release(map->head, map);
+		smp_store_release(map->entry, map);
 	}
 	spin_unlock_irqrestore(&pool->lock, flags);
 
@@ -675,9 +682,9 @@ bool dma_window_pool_end_retired(struct dma_window_pool *pool,
 	spin_lock_irqsave(&pool->lock, flags);
 	map = dma_window_pool_at(pool, offset >> DMA_WINDOW_SLOT_SHIFT);
 	found = map && map->offset == offset &&
-		claim_from(map, dma_window_retired(client));
+		pool_claim(map, dma_window_retired(client));
 	if (found)
-		put(pool, map);
+		pool_put(pool, map);
 	spin_unlock_irqrestore(&pool->lock, flags);
 	rcu_read_unlock();
 
@@ -698,15 +705,15 @@ void dma_window_pool_forget(struct dma_window_pool *pool,
 	unsigned long flags;
 
 	spin_lock_irqsave(&pool->lock, flags);
-	release_retired(pool, client);
+	pool_release_retired(pool, client);
 	spin_unlock_irqrestore(&pool->lock, flags);
 }
 
 /* Take more runs of a class, for the mappings that are likely to come next. */
-static void refill(struct dma_window_pool *pool, unsigned int class)
+static void pool_refill(struct dma_window_pool *pool, unsigned int class)
 {
 	unsigned int want = min(pool->depth[class] / 2, REFILL - 1);
-	struct dma_window_req req = class_req(pool, class);
+	struct dma_window_req req = pool_class_req(pool, class);
 	unsigned long flags;
 	bool kept;
 
@@ -716,7 +723,7 @@ static void refill(struct dma_window_pool *pool, unsigned int class)
 		map = kmem_cache_alloc(mapping_cache, GFP_NOWAIT | __GFP_NOWARN);
 		if (!map)
 			return;
-		if (take(pool, &req, map)) {
+		if (pool_take(pool, &req, map)) {
 			kmem_cache_free(mapping_cache, map);
 			return;
 		}
@@ -730,7 +737,7 @@ static void refill(struct dma_window_pool *pool, unsigned int class)
 		kept = dma_window_pool_push(pool, this_cpu_ptr(pool->cpu), map);
 		local_irq_restore(flags);
 		if (!kept) {
-			put(pool, map);
+			pool_put(pool, map);
 			return;
 		}
 	}
@@ -749,7 +756,7 @@ static void refill(struct dma_window_pool *pool, unsigned int class)
  *
  * Context: any if @gfp does not allow sleeping. Takes pool->lock.
  *
- * Return: the run's record, its slot, nslots, head and class set; if the class
+ * Return: the run's record, its slot, nslots, entry and class set; if the class
  * is DMA_WINDOW_NO_CLASS the run is exactly what was asked for. -ENOSPC if no
  * run of free slots fits, -ENOMEM if there is no memory for its record.
  */
@@ -773,20 +780,20 @@ dma_window_pool_alloc(struct dma_window_pool *pool,
 	spin_lock_irqsave(&pool->lock, flags);
 	map->class = DMA_WINDOW_NO_CLASS;
 	if (class != DMA_WINDOW_NO_CLASS) {
-		struct dma_window_req natural = class_req(pool, class);
+		struct dma_window_req aligned = pool_class_req(pool, class);
 
-		ret = take(pool, &natural, map);
+		ret = pool_take(pool, &aligned, map);
 		if (!ret) {
 			map->class = class;
-			refill(pool, class);
+			pool_refill(pool, class);
 		}
 	}
 	if (ret == -ENOSPC)
-		ret = take(pool, req, map);
-	if (ret == -ENOSPC && drain(pool))
-		ret = take(pool, req, map);
-	if (ret == -ENOSPC && release_retired(pool, NULL))
-		ret = take(pool, req, map);
+		ret = pool_take(pool, req, map);
+	if (ret == -ENOSPC && pool_drain(pool))
+		ret = pool_take(pool, req, map);
+	if (ret == -ENOSPC && pool_release_retired(pool, NULL))
+		ret = pool_take(pool, req, map);
 	spin_unlock_irqrestore(&pool->lock, flags);
 
 	if (ret) {
@@ -813,19 +820,19 @@ void dma_window_pool_free(struct dma_window_pool *pool,
 	unsigned long flags;
 
 	spin_lock_irqsave(&pool->lock, flags);
-	put(pool, map);
+	pool_put(pool, map);
 	if (class != DMA_WINDOW_NO_CLASS) {
 		for (n = pool->depth[class] / 2; n; n--) {
 			unsigned long irq;
 
-			/* Disable interrupts as in refill(). */
+			/* Disable interrupts as in pool_refill(). */
 			local_irq_save(irq);
 			map = dma_window_pool_pop(pool, this_cpu_ptr(pool->cpu),
 						  class);
 			local_irq_restore(irq);
 			if (!map)
 				break;
-			put(pool, map);
+			pool_put(pool, map);
 		}
 	}
 	spin_unlock_irqrestore(&pool->lock, flags);
@@ -859,13 +866,13 @@ struct dma_window_mapping *dma_window_pool_at(struct dma_window_pool *pool,
 			/*
 			 * A run in a magazine, or in the making, is not live.
 			 */
-			if (READ_ONCE(*READ_ONCE(map->head)) != map)
+			if (READ_ONCE(*READ_ONCE(map->entry)) != map)
 				return NULL;
 			goto found;
 		}
 		if (leaf) {
 			do {
-				map = READ_ONCE(leaf->head[bit]);
+				map = READ_ONCE(leaf->live[bit]);
 				if (map)
 					goto found;
 			} while (bit--);
@@ -901,22 +908,22 @@ unsigned int dma_window_pool_next(struct dma_window_pool *pool,
 
 		if (!leaf || (word & COVERED))
 			slot = round_up(slot + 1, LEAF_SLOTS) - 1;
-		else if (READ_ONCE(leaf->head[slot % LEAF_SLOTS]))
+		else if (READ_ONCE(leaf->live[slot % LEAF_SLOTS]))
 			return slot;
 	}
 	return DMA_WINDOW_NO_SLOT;
 }
 
 /* The largest run of free slots where retired slots are free, too. */
-static unsigned int largest_with_retired(struct dma_window_pool *pool)
+static unsigned int pool_largest_with_retired(struct dma_window_pool *pool)
 {
 	unsigned int pos = 0, length = 0, largest = 0, slot = 0, begin, end;
 	struct dma_window_mapping *map;
 
 	rcu_read_lock();
-	map = next_retired(pool, &slot);
+	map = pool_next_retired(pool, &slot);
 	for (;; pos = end) {
-		begin = min(first_run(pool, pos, 1), slot);
+		begin = min(pool_first_run(pool, pos, 1), slot);
 		if (begin == DMA_WINDOW_NO_SLOT)
 			break;
 		if (begin != pos)
@@ -924,9 +931,9 @@ static unsigned int largest_with_retired(struct dma_window_pool *pool)
 		if (begin == slot) {
 			end = slot + map->nslots;
 			slot = end;
-			map = next_retired(pool, &slot);
+			map = pool_next_retired(pool, &slot);
 		} else {
-			end = run_end(pool, begin, pool->nslots);
+			end = pool_run_end(pool, begin, pool->nslots);
 		}
 		length += end - begin;
 		largest = max(largest, length);
@@ -951,13 +958,14 @@ unsigned int dma_window_pool_largest(struct dma_window_pool *pool)
 	unsigned long flags;
 
 	spin_lock_irqsave(&pool->lock, flags);
-	drain(pool);
+	pool_drain(pool);
 	if (pool->retired) {
-		largest = largest_with_retired(pool);
+		largest = pool_largest_with_retired(pool);
 		goto out;
 	}
-	while ((pos = first_run(pool, pos, largest + 1)) != DMA_WINDOW_NO_SLOT) {
-		end = run_end(pool, pos, pool->nslots);
+	while ((pos = pool_first_run(pool, pos, largest + 1)) !=
+	       DMA_WINDOW_NO_SLOT) {
+		end = pool_run_end(pool, pos, pool->nslots);
 		largest = end - pos;
 		pos = end;
 	}
@@ -984,10 +992,10 @@ unsigned int dma_window_pool_used(struct dma_window_pool *pool)
 	unsigned long flags;
 
 	spin_lock_irqsave(&pool->lock, flags);
-	drain(pool);
+	pool_drain(pool);
 	used = pool->used;
 	rcu_read_lock();
-	while (pool->retired && (map = next_retired(pool, &slot))) {
+	while (pool->retired && (map = pool_next_retired(pool, &slot))) {
 		used -= map->nslots;
 		slot += map->nslots;
 	}
@@ -997,7 +1005,7 @@ unsigned int dma_window_pool_used(struct dma_window_pool *pool)
 	return used;
 }
 
-static size_t cpu_size(const struct dma_window_pool *pool)
+static size_t pool_cpu_bytes(const struct dma_window_pool *pool)
 {
 	return struct_size_t(struct dma_window_cpu, runs, pool->entries);
 }
@@ -1012,11 +1020,11 @@ static size_t cpu_size(const struct dma_window_pool *pool)
  */
 size_t dma_window_pool_metadata(struct dma_window_pool *pool)
 {
-	return sizeof(*pool) + pool->words * sizeof(*pool->free) +
+	return sizeof(*pool) + pool->words * sizeof(*pool->free_bits) +
 	       2 * pool->words * sizeof(*pool->tree) +
 	       pool->words * sizeof(*pool->leaves) +
 	       READ_ONCE(pool->nleaves) * sizeof(struct dma_window_leaf) +
-	       num_possible_cpus() * cpu_size(pool);
+	       num_possible_cpus() * pool_cpu_bytes(pool);
 }
 
 /**
@@ -1049,21 +1057,22 @@ int dma_window_pool_init(struct dma_window_pool *pool, unsigned int nslots,
 	for (class = 0; class < DMA_WINDOW_CLASSES; class++) {
 		share = nslots / 32 / num_possible_cpus() >> class;
 		pool->depth[class] = min_t(unsigned int, share, max_depth[class]);
-		pool->base[class] = pool->entries;
+		pool->class_start[class] = pool->entries;
 		pool->entries += pool->depth[class];
 	}
 
 	pool->words = roundup_pow_of_two(DIV_ROUND_UP(nslots, LEAF_SLOTS));
-	pool->free = kvcalloc(pool->words, sizeof(*pool->free), GFP_KERNEL);
+	pool->free_bits =
+		kvcalloc(pool->words, sizeof(*pool->free_bits), GFP_KERNEL);
 	pool->tree = kvcalloc(2 * pool->words, sizeof(*pool->tree), GFP_KERNEL);
 	pool->leaves = kvcalloc(pool->words, sizeof(*pool->leaves), GFP_KERNEL);
-	pool->cpu = __alloc_percpu(cpu_size(pool), SMP_CACHE_BYTES);
-	if (!pool->free || !pool->tree || !pool->leaves || !pool->cpu)
+	pool->cpu = __alloc_percpu(pool_cpu_bytes(pool), SMP_CACHE_BYTES);
+	if (!pool->free_bits || !pool->tree || !pool->leaves || !pool->cpu)
 		return -ENOMEM;
 
 	for (word = 0; word < pool->words; word++)
-		update_word(pool, word);
-	set_free(pool, 0, nslots, true);
+		tree_update_word(pool, word);
+	pool_mark(pool, 0, nslots, true);
 	return 0;
 }
 
@@ -1081,5 +1090,5 @@ void dma_window_pool_destroy(struct dma_window_pool *pool)
 	free_percpu(pool->cpu);
 	kvfree(pool->leaves);
 	kvfree(pool->tree);
-	kvfree(pool->free);
+	kvfree(pool->free_bits);
 }

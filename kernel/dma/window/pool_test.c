@@ -104,7 +104,7 @@ static struct dma_window_mapping *get(struct model *m,
 	if (!IS_ERR(map)) {
 		map->client = &clients[0];
 		map->offset = (u64)map->slot << DMA_WINDOW_SLOT_SHIFT;
-		WRITE_ONCE(*map->head, map);
+		WRITE_ONCE(*map->entry, map);
 	}
 	return map;
 }
@@ -114,7 +114,7 @@ static void give(struct model *m, struct dma_window_mapping *map)
 	unsigned long flags;
 	bool kept;
 
-	WRITE_ONCE(*map->head, NULL);
+	WRITE_ONCE(*map->entry, NULL);
 	local_irq_save(flags);
 	kept = map->class != DMA_WINDOW_NO_CLASS &&
 	       dma_window_pool_push(&m->pool, this_cpu_ptr(m->pool.cpu), map);
@@ -684,7 +684,7 @@ static void test_not_live(struct kunit *test)
 	rcu_read_lock();
 	for (live = 0; live < 3; live++) {
 		seen = live == 1 ? map : NULL;
-		WRITE_ONCE(*map->head, seen);
+		WRITE_ONCE(*map->entry, seen);
 		for (slot = map->slot; slot < map->slot + map->nslots; slot++)
 			KUNIT_EXPECT_PTR_EQ(test, dma_window_pool_at(&m->pool, slot), seen);
 	}
@@ -790,7 +790,7 @@ static void test_drain_is_overtaken(struct kunit *test)
 	c->top[0] = 0;
 	while (m->nlive)
 		free_one(m, 0);
-	map = xchg(&c->runs[m->pool.base[0] + 1], NULL);
+	map = xchg(&c->runs[m->pool.class_start[0] + 1], NULL);
 	KUNIT_EXPECT_NOT_NULL(test, map);
 	if (map) {
 		map->class = DMA_WINDOW_NO_CLASS;

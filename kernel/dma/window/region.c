@@ -41,7 +41,7 @@ static struct boot_range {
 } boot_ranges[3];
 
 /* Run early: all of these are __initdata, and no device is probed yet. */
-static int __init note_boot_ranges(void)
+static int __init region_note_boot_ranges(void)
 {
 	boot_ranges[0].name = "the kernel image";
 	boot_ranges[0].base = __pa_symbol(_text);
@@ -57,10 +57,10 @@ static int __init note_boot_ranges(void)
 	}
 	return 0;
 }
-pure_initcall(note_boot_ranges);
+pure_initcall(region_note_boot_ranges);
 
-static bool overlap(phys_addr_t a, phys_addr_t asize,
-		    phys_addr_t b, phys_addr_t bsize)
+static bool region_overlaps(phys_addr_t a, phys_addr_t asize,
+			    phys_addr_t b, phys_addr_t bsize)
 {
 	return asize && bsize && (a < b ? b - a < asize : a - b < bsize);
 }
@@ -117,8 +117,8 @@ static bool region_named(struct device_node *node, struct dma_window_ref *ref)
 }
 
 /* Tell whether @node names a region for the devices it is responsible for. */
-static enum dma_window_named node_names(struct device_node *node,
-					struct dma_window_ref *ref)
+static enum dma_window_named of_node_names_region(struct device_node *node,
+						  struct dma_window_ref *ref)
 {
 	int i, count;
 
@@ -155,8 +155,8 @@ static enum dma_window_named node_names(struct device_node *node,
  * Look at the node of the virtio device on a transport before the transport's
  * own. Mainline reads no memory-region there.
  */
-static enum dma_window_named own_names(struct device_node *node,
-				       struct dma_window_ref *ref)
+static enum dma_window_named own_node_names_region(struct device_node *node,
+						   struct dma_window_ref *ref)
 {
 	struct device_node *child;
 
@@ -166,7 +166,7 @@ static enum dma_window_named own_names(struct device_node *node,
 			return DMA_WINDOW_NAMED;
 		}
 	}
-	return node_names(node, ref);
+	return of_node_names_region(node, ref);
 }
 
 /*
@@ -175,7 +175,7 @@ static enum dma_window_named own_names(struct device_node *node,
  * from answers the IOMMU's requests, and a window's room would depend on an
  * IOMMU that needs room in the window.
  */
-static bool is_iommu(struct device_node *node)
+static bool of_node_is_iommu(struct device_node *node)
 {
 	struct device_node *up;
 	const __be32 *map;
@@ -202,29 +202,31 @@ static bool is_iommu(struct device_node *node)
  * PCI: the function's own node, that of the physical function it is a part of,
  * then the bridges above it, and last @np, the host bridge's.
  */
-static enum dma_window_named pci_names(struct pci_dev *pdev,
-				       struct device_node *np,
-				       struct dma_window_ref *ref)
+static enum dma_window_named pci_names_region(struct pci_dev *pdev,
+					      struct device_node *np,
+					      struct dma_window_ref *ref)
 {
 	enum dma_window_named named;
 	struct pci_bus *bus;
 
-	named = own_names(pdev->dev.of_node, ref);
+	named = own_node_names_region(pdev->dev.of_node, ref);
 	if (named == DMA_WINDOW_UNNAMED)
-		named = own_names(pci_physfn(pdev)->dev.of_node, ref);
+		named = own_node_names_region(pci_physfn(pdev)->dev.of_node,
+					      ref);
 	/* An IOMMU inherits nothing: regions are for the devices behind it. */
-	if (named == DMA_WINDOW_UNNAMED && is_iommu(pdev->dev.of_node))
+	if (named == DMA_WINDOW_UNNAMED && of_node_is_iommu(pdev->dev.of_node))
 		return DMA_WINDOW_UNNAMED;
 
 	for (bus = pci_physfn(pdev)->bus;
 	     named == DMA_WINDOW_UNNAMED && bus; bus = bus->parent) {
 		if (bus->self)
-			named = node_names(bus->self->dev.of_node, ref);
+			named = of_node_names_region(bus->self->dev.of_node,
+						     ref);
 		else
-			named = node_names(bus->bridge->of_node, ref);
+			named = of_node_names_region(bus->bridge->of_node, ref);
 	}
 	if (named == DMA_WINDOW_UNNAMED)
-		named = node_names(np, ref);
+		named = of_node_names_region(np, ref);
 
 	/*
 	 * A bridge names a region for the devices below it. A device says
@@ -238,14 +240,14 @@ static enum dma_window_named pci_names(struct pci_dev *pdev,
 }
 
 /**
- * dma_window_serves_pools() - do we serve restricted-dma-pool?
+ * dma_window_replaces_pools() - do we serve restricted-dma-pool?
  *
  * Context: any.
  *
  * Return: true, unless the kernel parameter dma_window.mainline_pool leaves the
  * devices that name one with memory-region to swiotlb.
  */
-bool dma_window_serves_pools(void)
+bool dma_window_replaces_pools(void)
 {
 	return !mainline_pool;
 }
@@ -272,15 +274,15 @@ enum dma_window_named dma_window_ref_find(struct device *dev,
 	enum dma_window_named named;
 
 	if (dev_is_pci(dev))
-		return pci_names(to_pci_dev(dev), np, ref);
+		return pci_names_region(to_pci_dev(dev), np, ref);
 
 	/* The host bridge itself is the platform's, not behind a backend. */
 	if (dma_window_is_pci_host(dev->of_node))
 		return DMA_WINDOW_UNNAMED;
 
-	named = own_names(dev->of_node, ref);
+	named = own_node_names_region(dev->of_node, ref);
 	if (named == DMA_WINDOW_UNNAMED && np != dev->of_node)
-		named = node_names(np, ref);
+		named = of_node_names_region(np, ref);
 
 	return named;
 }
@@ -330,7 +332,7 @@ void dma_window_ref_put(struct dma_window_ref *ref)
  * the tree does not have counts as one, an IOMMU that is disabled does not. An
  * ID that the map leaves out is not translated.
  */
-static bool iommu_mapped(struct device_node *np, u32 id)
+static bool of_id_has_iommu(struct device_node *np, u32 id)
 {
 	struct device_node *iommu = NULL;
 	bool mapped;
@@ -344,9 +346,9 @@ static bool iommu_mapped(struct device_node *np, u32 id)
 	return mapped;
 }
 
-static int alias_mapped(struct pci_dev *pdev, u16 alias, void *np)
+static int pci_alias_has_iommu(struct pci_dev *pdev, u16 alias, void *np)
 {
-	return iommu_mapped(np, alias);
+	return of_id_has_iommu(np, alias);
 }
 
 /**
@@ -371,9 +373,10 @@ bool dma_window_iommu_named(struct device *dev, struct device_node *np,
 	int err;
 
 	if (dev_is_pci(dev))
-		return pci_for_each_dma_alias(to_pci_dev(dev), alias_mapped, np);
+		return pci_for_each_dma_alias(to_pci_dev(dev),
+					      pci_alias_has_iommu, np);
 	if (id)
-		return iommu_mapped(np, *id);
+		return of_id_has_iommu(np, *id);
 
 	of_for_each_phandle(&it, err, np, "iommus", "#iommu-cells", -1) {
 		if (it.node && of_device_is_available(it.node)) {
@@ -386,14 +389,15 @@ bool dma_window_iommu_named(struct device *dev, struct device_node *np,
 }
 
 /* Check that the property is well-formed, and its target a region at all. */
-static int check_node(struct device *dev, const struct dma_window_ref *ref)
+static int region_check_node(struct device *dev,
+			     const struct dma_window_ref *ref)
 {
 	struct device_node *region = ref->region;
 	struct device_node *root;
 	const char *compat;
 	bool child;
 
-	if (is_iommu(ref->holder)) {
+	if (of_node_is_iommu(ref->holder)) {
 		dma_window_err(dev, ref, "the device is an IOMMU, which cannot be confined");
 		return -EPERM;
 	}
@@ -450,14 +454,14 @@ static int check_node(struct device *dev, const struct dma_window_ref *ref)
 }
 
 /* Bytes of one entry of the reg of a child of /reserved-memory. */
-static int reg_bytes(struct device_node *child)
+static int region_reg_bytes(struct device_node *child)
 {
 	return (of_n_addr_cells(child) + of_n_size_cells(child)) *
 	       sizeof(__be32);
 }
 
-static void read_reg(struct device_node *child, const __be32 *reg,
-		     phys_addr_t *base, phys_addr_t *size)
+static void region_read_reg(struct device_node *child, const __be32 *reg,
+			    phys_addr_t *base, phys_addr_t *size)
 {
 	int na = of_n_addr_cells(child);
 
@@ -466,8 +470,9 @@ static void read_reg(struct device_node *child, const __be32 *reg,
 }
 
 /* Find the region: the node and what was set up at boot must agree. */
-static int check_place(struct device *dev, const struct dma_window_ref *ref,
-		       phys_addr_t *base, phys_addr_t *size)
+static int region_check_place(struct device *dev,
+			      const struct dma_window_ref *ref,
+			      phys_addr_t *base, phys_addr_t *size)
 {
 	struct device_node *region = ref->region;
 	struct reserved_mem *rmem;
@@ -476,12 +481,12 @@ static int check_place(struct device *dev, const struct dma_window_ref *ref,
 
 	reg = of_get_property(region, "reg", &len);
 	if (reg) {
-		if (len != reg_bytes(region)) {
+		if (len != region_reg_bytes(region)) {
 			dma_window_err(dev, ref, "reg has %d bytes, it must be one entry of %d",
-				       len, reg_bytes(region));
+				       len, region_reg_bytes(region));
 			return -EINVAL;
 		}
-		read_reg(region, reg, base, size);
+		region_read_reg(region, reg, base, size);
 		if (!*size) {
 			dma_window_err(dev, ref, "its size is zero");
 			return -EINVAL;
@@ -531,55 +536,58 @@ static int check_place(struct device *dev, const struct dma_window_ref *ref,
 	return 0;
 }
 
-static bool child_overlaps(struct device_node *child, phys_addr_t base,
-			   phys_addr_t size)
+static bool region_child_overlaps(struct device_node *child, phys_addr_t base,
+				  phys_addr_t size)
 {
 	struct reserved_mem *rmem = of_reserved_mem_lookup(child);
 	phys_addr_t other, other_size;
 	const __be32 *reg;
 	int len;
 
-	if (rmem && overlap(base, size, rmem->base, rmem->size))
+	if (rmem && region_overlaps(base, size, rmem->base, rmem->size))
 		return true;
 
 	/* The lookup knows the first entry of reg only. */
 	reg = of_get_property(child, "reg", &len);
-	for (; reg && len >= reg_bytes(child); len -= reg_bytes(child)) {
-		read_reg(child, reg, &other, &other_size);
-		if (overlap(base, size, other, other_size))
+	for (; reg && len >= region_reg_bytes(child);
+	     len -= region_reg_bytes(child)) {
+		region_read_reg(child, reg, &other, &other_size);
+		if (region_overlaps(base, size, other, other_size))
 			return true;
-		reg += reg_bytes(child) / sizeof(*reg);
+		reg += region_reg_bytes(child) / sizeof(*reg);
 	}
 	return false;
 }
 
 #ifdef CONFIG_CRASH_RESERVE
-static bool overlaps_resource(phys_addr_t base, phys_addr_t size,
-			      const struct resource *res)
+static bool region_overlaps_resource(phys_addr_t base, phys_addr_t size,
+				     const struct resource *res)
 {
-	return res->end && overlap(base, size, res->start, resource_size(res));
+	return res->end &&
+	       region_overlaps(base, size, res->start, resource_size(res));
 }
 #endif
 
 /* Check that nobody else is known to use the memory. */
-static int check_overlap(struct device *dev, const struct dma_window_ref *ref,
-			 phys_addr_t base, phys_addr_t size)
+static int region_check_overlap(struct device *dev,
+				const struct dma_window_ref *ref,
+				phys_addr_t base, phys_addr_t size)
 {
 	struct device_node *child;
 	u64 rsv, rsv_size;
 	int i, nr_rsv;
 
 	for (i = 0; i < ARRAY_SIZE(boot_ranges); i++) {
-		if (overlap(base, size, boot_ranges[i].base,
-			    boot_ranges[i].size)) {
+		if (region_overlaps(base, size, boot_ranges[i].base,
+				    boot_ranges[i].size)) {
 			dma_window_err(dev, ref, "overlaps %s",
 				       boot_ranges[i].name);
 			return -EBUSY;
 		}
 	}
 #ifdef CONFIG_CRASH_RESERVE
-	if (overlaps_resource(base, size, &crashk_res) ||
-	    overlaps_resource(base, size, &crashk_low_res)) {
+	if (region_overlaps_resource(base, size, &crashk_res) ||
+	    region_overlaps_resource(base, size, &crashk_low_res)) {
 		dma_window_err(dev, ref, "overlaps the crash kernel");
 		return -EBUSY;
 	}
@@ -587,7 +595,7 @@ static int check_overlap(struct device *dev, const struct dma_window_ref *ref,
 	nr_rsv = initial_boot_params ? fdt_num_mem_rsv(initial_boot_params) : 0;
 	for (i = 0; i < nr_rsv; i++) {
 		if (fdt_get_mem_rsv(initial_boot_params, i, &rsv, &rsv_size) ||
-		    !overlap(base, size, rsv, rsv_size))
+		    !region_overlaps(base, size, rsv, rsv_size))
 			continue;
 		dma_window_err(dev, ref, "overlaps the /memreserve/ of %#llx bytes at %#llx",
 			       rsv_size, rsv);
@@ -595,7 +603,8 @@ static int check_overlap(struct device *dev, const struct dma_window_ref *ref,
 	}
 
 	for_each_available_child_of_node(ref->region->parent, child) {
-		if (child == ref->region || !child_overlaps(child, base, size))
+		if (child == ref->region ||
+		    !region_child_overlaps(child, base, size))
 			continue;
 		dma_window_err(dev, ref, "overlaps %pOF", child);
 		of_node_put(child);
@@ -607,10 +616,11 @@ static int check_overlap(struct device *dev, const struct dma_window_ref *ref,
 /*
  * Check that every page is RAM, in the linear map, and out of the page
  * allocator's hands. Pages that are need not be kept for us: see
- * check_overlap() for that.
+ * region_check_overlap() for that.
  */
-static int check_pages(struct device *dev, const struct dma_window_ref *ref,
-		       phys_addr_t base, phys_addr_t size)
+static int region_check_pages(struct device *dev,
+			      const struct dma_window_ref *ref,
+			      phys_addr_t base, phys_addr_t size)
 {
 	unsigned long pfn, end = PHYS_PFN(base + size);
 
@@ -654,18 +664,19 @@ int dma_window_region_check(struct device *dev,
 {
 	int ret;
 
-	ret = check_node(dev, ref);
+	ret = region_check_node(dev, ref);
 	if (!ret)
-		ret = check_place(dev, ref, base, size);
+		ret = region_check_place(dev, ref, base, size);
 	if (!ret)
-		ret = check_overlap(dev, ref, *base, *size);
+		ret = region_check_overlap(dev, ref, *base, *size);
 	if (!ret)
-		ret = check_pages(dev, ref, *base, *size);
+		ret = region_check_pages(dev, ref, *base, *size);
 
 	return ret;
 }
 
-static int rmem_device_init(struct reserved_mem *rmem, struct device *dev)
+static int region_rmem_device_init(struct reserved_mem *rmem,
+				   struct device *dev)
 {
 	struct dma_window_client *client = dma_window_client_of(dev);
 
@@ -679,7 +690,7 @@ static int rmem_device_init(struct reserved_mem *rmem, struct device *dev)
 }
 
 static const struct reserved_mem_ops rmem_window_ops = {
-	.device_init = rmem_device_init,
+	.device_init = region_rmem_device_init,
 };
 
 /**

@@ -21,12 +21,12 @@
 #include "window.h"
 
 /* Return the device of a node, with a reference, or NULL. */
-static struct device *node_device(struct device_node *np)
+static struct device *of_node_device(struct device_node *np)
 {
 	return get_device(np->fwnode.dev);
 }
 
-static bool is_enabled(const struct device_node *np)
+static bool of_node_is_enabled(const struct device_node *np)
 {
 	for (; np; np = np->parent)
 		if (!of_device_is_available(np))
@@ -39,7 +39,7 @@ static bool is_enabled(const struct device_node *np)
  * it is an MFD. A simple-bus needs no driver, whatever else the node is
  * compatible with; if a driver is bound all the same, the node is a device.
  */
-static bool is_only_bus(struct device *dev, struct device_node *np)
+static bool dev_is_only_bus(struct device *dev, struct device_node *np)
 {
 	static const char * const needs_none[] = {
 		"simple-bus", "isa", "arm,amba-bus", NULL
@@ -53,7 +53,7 @@ static bool is_only_bus(struct device *dev, struct device_node *np)
 	       (!dev->driver || !strcmp(dev->driver->name, "simple-pm-bus"));
 }
 
-static bool is_bound(struct device *dev)
+static bool dev_is_bound(struct device *dev)
 {
 	bool bound;
 
@@ -65,7 +65,7 @@ static bool is_bound(struct device *dev)
 }
 
 /* Virtual functions have nodes on the bus of their physical function. */
-static bool has_virtual_functions(struct device_node *bus)
+static bool bus_has_virtual_functions(struct device_node *bus)
 {
 	struct pci_dev *pdev = NULL;
 	bool found = false;
@@ -78,28 +78,28 @@ static bool has_virtual_functions(struct device_node *bus)
 }
 
 /* Tell whether the child devices of @np that can exist do exist. */
-static bool children_settled(struct device *dev, struct device_node *np)
+static bool dev_children_settled(struct device *dev, struct device_node *np)
 {
 	if (dev_is_pci(dev) && pci_is_bridge(to_pci_dev(dev)))
 		return !to_pci_dev(dev)->is_hotplug_bridge &&
-		       !has_virtual_functions(np);
+		       !bus_has_virtual_functions(np);
 	if (!dev_is_pci(dev) && dma_window_is_pci_host(np))
-		return is_bound(dev) && !has_virtual_functions(np);
-	return is_only_bus(dev, np) || is_bound(dev);
+		return dev_is_bound(dev) && !bus_has_virtual_functions(np);
+	return dev_is_only_bus(dev, np) || dev_is_bound(dev);
 }
 
 /* Tell whether @np has a device by now, or never will. */
-static bool is_settled(struct device_node *np)
+static bool of_node_is_settled(struct device_node *np)
 {
 	struct device_node *parent;
 	struct device *dev;
 	bool settled;
 
 	for (parent = np->parent; parent; parent = parent->parent) {
-		dev = node_device(parent);
+		dev = of_node_device(parent);
 		if (!dev)
 			continue;
-		settled = children_settled(dev, parent);
+		settled = dev_children_settled(dev, parent);
 		put_device(dev);
 		return settled;
 	}
@@ -107,7 +107,7 @@ static bool is_settled(struct device_node *np)
 }
 
 /* Return why nobody reads the property of @np, or NULL if somebody may. */
-static const char *why_unread(struct device_node *np)
+static const char *unread_reason(struct device_node *np)
 {
 	/* A virtio device's node is read for its transport. */
 	struct device_node *reader = dma_window_is_virtio_node(np) ? np->parent : np;
@@ -115,28 +115,28 @@ static const char *why_unread(struct device_node *np)
 	struct device *dev;
 	bool settled;
 
-	settled = is_settled(reader);
-	dev = node_device(reader);
+	settled = of_node_is_settled(reader);
+	dev = of_node_device(reader);
 	if (!dev)
 		return settled ? "no device reads it, nothing is confined by it" : NULL;
 	if (!dev->bus || !dev->bus->dma_configure)
 		why = "its device is of a kind that does not read it, nothing is confined by it";
-	else if (!dev_is_pci(dev) && is_only_bus(dev, reader))
+	else if (!dev_is_pci(dev) && dev_is_only_bus(dev, reader))
 		why = "is on a bus, the devices below are not confined by it";
 	put_device(dev);
 	return why;
 }
 
-static int __init report_unread(void)
+static int __init unread_report_all(void)
 {
 	struct device_node *np;
 	const char *why;
 
 	for_each_node_with_property(np, "restricted-dma-region") {
-		why = is_enabled(np) ? why_unread(np) : NULL;
+		why = of_node_is_enabled(np) ? unread_reason(np) : NULL;
 		if (why)
 			pr_err("%pOF: restricted-dma-region: %s\n", np, why);
 	}
 	return 0;
 }
-late_initcall_sync(report_unread);
+late_initcall_sync(unread_report_all);

@@ -23,7 +23,7 @@
 
 #include "window.h"
 
-static unsigned long untrusted;
+static unsigned long untrusted_bytes;
 
 static int untrusted_set(const char *val, const struct kernel_param *kp)
 {
@@ -40,7 +40,7 @@ static int untrusted_set(const char *val, const struct kernel_param *kp)
 		       (u64)DMA_WINDOW_MIN_SIZE / SZ_1K);
 		return -EINVAL;
 	}
-	untrusted = size;
+	untrusted_bytes = size;
 	return 0;
 }
 
@@ -48,7 +48,7 @@ static const struct kernel_param_ops untrusted_ops = {
 	.set	= untrusted_set,
 	.get	= param_get_ulong,
 };
-module_param_cb(untrusted, &untrusted_ops, &untrusted, 0400);
+module_param_cb(untrusted, &untrusted_ops, &untrusted_bytes, 0400);
 MODULE_PARM_DESC(untrusted,
 		 "size of the windows of untrusted PCI devices without a region; 0: leave them to swiotlb");
 
@@ -56,7 +56,7 @@ MODULE_PARM_DESC(untrusted,
  * Ask the PCI core and firmware: from 6.12.y on, the core on arm64 makes
  * nothing of a port that faces the outside.
  */
-static bool is_untrusted(struct pci_dev *pdev)
+static bool pci_is_untrusted(struct pci_dev *pdev)
 {
 	for (; pdev; pdev = pci_upstream_bridge(pdev))
 		if (pdev->untrusted || pdev->external_facing)
@@ -71,34 +71,36 @@ static bool is_untrusted(struct pci_dev *pdev)
  * Context: may sleep.
  *
  * Return: true if @dev is untrusted and the kernel was told to give such
- * devices windows; whether it can have one, dma_window_untrusted() says.
+ * devices windows; whether it can have one, dma_window_untrusted_size() says.
  */
 bool dma_window_untrusted_asked(struct device *dev)
 {
-	return untrusted && IS_ENABLED(CONFIG_DMA_WINDOW_IOMMU) &&
+	return untrusted_bytes && IS_ENABLED(CONFIG_DMA_WINDOW_IOMMU) &&
 	       dev_is_pci(dev) && dev_is_dma_coherent(dev) &&
-	       !pci_is_bridge(to_pci_dev(dev)) && is_untrusted(to_pci_dev(dev));
+	       !pci_is_bridge(to_pci_dev(dev)) &&
+	       pci_is_untrusted(to_pci_dev(dev));
 }
 
 /**
- * dma_window_untrusted() - how large a window for a device without a region?
+ * dma_window_untrusted_size() - how large a window for a device without a region?
  * @dev: the device, its IOMMU set up, and the IOMMU group held
  *
  * Context: may sleep.
  *
  * Return: bytes, or 0 if @dev is not to have a window.
  */
-phys_addr_t dma_window_untrusted(struct device *dev)
+phys_addr_t dma_window_untrusted_size(struct device *dev)
 {
 	if (!dma_window_untrusted_asked(dev))
 		return 0;
-	if (!iommu_get_domain_for_dev(dev) || dma_window_iommu_suits(dev))
+	if (!iommu_get_domain_for_dev(dev) ||
+	    dma_window_iommu_unfit_reason(dev))
 		return 0;
-	return untrusted;
+	return untrusted_bytes;
 }
 
 /**
- * dma_window_memory_alloc() - memory for a window that has no region
+ * dma_window_untrusted_alloc() - memory for a window that has no region
  * @dev: the window's first device
  * @size: bytes, whole pages
  *
@@ -106,7 +108,7 @@ phys_addr_t dma_window_untrusted(struct device *dev)
  *
  * Return: the memory's kernel address, in the linear map, or NULL.
  */
-void *dma_window_memory_alloc(struct device *dev, size_t size)
+void *dma_window_untrusted_alloc(struct device *dev, size_t size)
 {
 #ifdef CONFIG_CONTIG_ALLOC
 	int nid = dev_to_node(dev);
@@ -123,13 +125,13 @@ void *dma_window_memory_alloc(struct device *dev, size_t size)
 }
 
 /**
- * dma_window_memory_free() - undo dma_window_memory_alloc()
- * @vaddr: what dma_window_memory_alloc() returned
+ * dma_window_untrusted_free() - undo dma_window_untrusted_alloc()
+ * @vaddr: what dma_window_untrusted_alloc() returned
  * @size: bytes
  *
  * Context: may sleep.
  */
-void dma_window_memory_free(void *vaddr, size_t size)
+void dma_window_untrusted_free(void *vaddr, size_t size)
 {
 #ifdef CONFIG_CONTIG_ALLOC
 	free_contig_range(page_to_pfn(virt_to_page(vaddr)), size >> PAGE_SHIFT);

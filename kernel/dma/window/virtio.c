@@ -21,7 +21,7 @@
  * smallest window takes. The window has to hold two, because coherent memory
  * may take half of it.
  */
-static size_t largest_chain(u32 device_id)
+static size_t virtio_largest_chain(u32 device_id)
 {
 	switch (device_id) {
 	case VIRTIO_ID_FS:
@@ -65,7 +65,7 @@ int __dma_window_virtio_check(struct virtio_device *vdev)
 		return -EPERM;
 	}
 
-	if (!dma_window_serves(dev) || !client) {
+	if (!dma_window_has_window(dev) || !client) {
 		dev_err(&vdev->dev, "%s has no window of its own, and can do no DMA\n",
 			dev_name(dev));
 		return -EPERM;
@@ -86,7 +86,7 @@ int __dma_window_virtio_check(struct virtio_device *vdev)
 		return -ENXIO;
 	}
 
-	need = 2 * largest_chain(vdev->id.device);
+	need = 2 * virtio_largest_chain(vdev->id.device);
 	if (client->win->size < need) {
 		dev_err(&vdev->dev, "%s: %pOF: is too small: %llu KiB, this kind of device needs %zu KiB\n",
 			client->prop, client->win->region,
@@ -109,7 +109,7 @@ void __dma_window_vq_init(struct dma_window_vq *win, struct virtio_device *vdev,
 			  struct device *dev)
 {
 	if (virtio_has_feature(vdev, VIRTIO_F_VERSION_1) &&
-	    dma_window_serves(dev) && dma_window_client_of(dev))
+	    dma_window_has_window(dev) && dma_window_client_of(dev))
 		win->len_aware = true;
 }
 EXPORT_SYMBOL_GPL(__dma_window_vq_init);

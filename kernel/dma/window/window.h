@@ -71,7 +71,7 @@
  * struct dma_window_mapping - a run of slots, and what it is used for
  * @slot: first slot
  * @nslots: slots taken, padding before @offset included
- * @head: where the record of a run that begins at @slot is found, once it is
+ * @entry: where the record of a run that begins at @slot is found, once it is
  *	live; in a leaf, under RCU
  * @client: the run's client, or its dma_window_retired() if the run is retired
  * @orig: physical address of the driver's buffer; unused if @coherent
@@ -84,7 +84,7 @@
 struct dma_window_mapping {
 	unsigned int			slot;
 	unsigned int			nslots;
-	struct dma_window_mapping	**head;
+	struct dma_window_mapping	**entry;
 	struct dma_window_client	*client;
 	phys_addr_t			orig;
 	size_t				size;
@@ -130,13 +130,13 @@ struct dma_window_cpu {
 
 /**
  * struct dma_window_leaf - the records of runs that begin in 64 slots
- * @head: by slot; NULL if no live run begins there
- * @runs: runs that begin here, live or kept by a CPU; under pool->lock
+ * @live: by slot; NULL if no live run begins there
+ * @nruns: runs that begin here, live or kept by a CPU; under pool->lock
  * @rcu: frees the leaf
  */
 struct dma_window_leaf {
-	struct dma_window_mapping	*head[DMA_WINDOW_LEAF_SLOTS];
-	unsigned int			runs;
+	struct dma_window_mapping	*live[DMA_WINDOW_LEAF_SLOTS];
+	unsigned int			nruns;
 	struct rcu_head			rcu;
 };
 
@@ -160,12 +160,12 @@ struct dma_window_node {
  * @retired: there may be retired runs: those that a driver forgot, not used
  *	again as long as there is other room; written under @lock
  * @depth: by class, how many runs a CPU may keep
- * @base: by class, where the class begins in a CPU's runs[]
+ * @class_start: by class, where the class begins in a CPU's runs[]
  * @entries: length of a CPU's runs[]
- * @words: words in @free, a power of two
- * @free: a bit per slot, set if the slot is free
+ * @words: words in @free_bits, a power of two
+ * @free_bits: a bit per slot, set if the slot is free
  * @tree: as a heap: the root is 1, the words' nodes begin at @words
- * @lock: protects @free, @tree, @used, @hiwater, @nleaves, writes to @leaves
+ * @lock: protects @free_bits, @tree, @used, @hiwater, @nleaves, writes to @leaves
  * @used: slots that are not free, those that CPUs keep and retired ones
  *	included
  * @hiwater: largest value of @used so far
@@ -179,10 +179,10 @@ struct dma_window_pool {
 	unsigned int			reserve;
 	bool				retired;
 	u16				depth[DMA_WINDOW_CLASSES];
-	u16				base[DMA_WINDOW_CLASSES];
+	u16				class_start[DMA_WINDOW_CLASSES];
 	unsigned int			entries;
 	unsigned int			words;
-	u64				*free;
+	u64				*free_bits;
 	struct dma_window_node		*tree;
 
 	spinlock_t			lock ____cacheline_aligned_in_smp;
@@ -263,7 +263,7 @@ dma_window_pool_pop(struct dma_window_pool *pool, struct dma_window_cpu *c,
 	 * If others have drained the entry, then most likely all below, too.
 	 * Runs that they left are found again when the next one is pushed.
 	 */
-	map = xchg(&c->runs[pool->base[class] + top], NULL);
+	map = xchg(&c->runs[pool->class_start[class] + top], NULL);
 	c->top[class] = map ? top : 0;
 	return map;
 }
@@ -289,14 +289,14 @@ static inline bool dma_window_pool_push(struct dma_window_pool *pool,
 	 * it took: they are still this CPU's. See dma_window_pool_pop().
 	 */
 	while (top < pool->depth[map->class] &&
-	       READ_ONCE(c->runs[pool->base[map->class] + top]))
+	       READ_ONCE(c->runs[pool->class_start[map->class] + top]))
 		top++;
 	if (top >= pool->depth[map->class]) {
 		c->top[map->class] = top;
 		return false;
 	}
 	/* Write the record before others can have it. Pairs with xchg(). */
-	smp_store_release(&c->runs[pool->base[map->class] + top], map);
+	smp_store_release(&c->runs[pool->class_start[map->class] + top], map);
 	c->top[map->class] = top + 1;
 	return true;
 }
@@ -319,7 +319,7 @@ struct dma_window_device_stats {
  * @group: the IOMMU group of untrusted devices without a region that the window
  *	was made for (reference held), or NULL
  * @users: clients; a window that was made for a @group goes with the last one
- * @free: frees the window
+ * @free_work: frees the window
  * @name: the region's name, for messages and debugfs
  * @base: physical address, bytes
  * @size: bytes
@@ -327,7 +327,7 @@ struct dma_window_device_stats {
  * @announced: the boot line that describes it is out
  * @leaked: an IOMMU did not let go of a part of the window, or of what was
  *	mapped beside it
- * @dir: the window's directory in debugfs, or NULL
+ * @debugfs: the window's directory in debugfs, or NULL
  * @pool: the window's free slots, and its counters
  */
 struct dma_window {
@@ -335,14 +335,14 @@ struct dma_window {
 	struct device_node	*region;
 	struct iommu_group	*group;
 	unsigned int		users;
-	struct work_struct	free;
+	struct work_struct	free_work;
 	const char		*name;
 	phys_addr_t		base;
 	phys_addr_t		size;
 	void			*vaddr;
 	bool			announced;
 	bool			leaked;
-	struct dentry		*dir;
+	struct dentry		*debugfs;
 	struct dma_window_pool	pool;
 };
 
@@ -354,9 +354,9 @@ struct dma_window {
  * @prop: the property that names the region, for messages
  * @bus_base: bus address of the window's first byte, as the device sees it
  * @bus_last: bus address of the window's last byte
- * @natural: what is naturally aligned in memory is so on the bus, up to the
+ * @class_aligned: what is naturally aligned in memory is so on the bus, up to the
  *	largest size class, and all of the window is within the bus's limit
- * @simple: buffers of up to this size can have any run of their class, bytes
+ * @fast_max: buffers of up to this size can have any run of their class, bytes
  * @copybreak: buffers of up to this size are bounced as a whole, bytes; only
  *	behind an IOMMU there is a choice
  * @granule: smallest unit of the IOMMU, bytes
@@ -366,7 +366,7 @@ struct dma_window {
  * @ratelimit: of its messages about a window that is full or out of reach
  * @warned: a bit for each kind of enum dma_window_bug that was logged
  * @iommu: the IOMMU domain that the window is mapped into, or NULL without one
- * @dir: the device's directory in debugfs, or NULL
+ * @debugfs: the device's directory in debugfs, or NULL
  * @rcu: frees the client when no lookup can be passing it any more
  */
 struct dma_window_client {
@@ -376,16 +376,16 @@ struct dma_window_client {
 	const char		*prop;
 	dma_addr_t		bus_base;
 	dma_addr_t		bus_last;
-	u32			simple;
+	u32			fast_max;
 	u32			copybreak;
 	u32			granule;
-	bool			natural;
+	bool			class_aligned;
 	u8			in_place;
 	struct dma_window_device_stats __percpu *stats;
 	struct ratelimit_state	ratelimit;
 	unsigned long		warned;
 	struct dma_window_iommu	*iommu;
-	struct dentry		*dir;
+	struct dentry		*debugfs;
 	struct rcu_head		rcu;
 };
 
@@ -412,7 +412,7 @@ dma_window_retired(const struct dma_window_client *client)
 
 /**
  * dma_window_set_copybreak() - up to which size buffers are bounced as a whole
- * @client: the device and its window, its @natural set
+ * @client: the device and its window, its @class_aligned set
  * @size: bytes
  *
  * Context: any. Concurrent mappings see the old value or the new one.
@@ -421,7 +421,7 @@ static inline void dma_window_set_copybreak(struct dma_window_client *client,
 					    u32 size)
 {
 	WRITE_ONCE(client->copybreak, size);
-	WRITE_ONCE(client->simple, client->natural ?
+	WRITE_ONCE(client->fast_max, client->class_aligned ?
 		   min_t(u32, size, DMA_WINDOW_MAX_CLASS_SIZE) : 0);
 }
 
@@ -463,7 +463,7 @@ dma_window_client_find(struct device *dev)
 struct dma_window_client *dma_window_client_of(struct device *dev);
 
 /**
- * dma_window_serves() - does a device have its window?
+ * dma_window_has_window() - does a device have its window?
  * @dev: the device
  *
  * Context: any.
@@ -471,7 +471,7 @@ struct dma_window_client *dma_window_client_of(struct device *dev);
  * Return: true if its DMA operations are those of a window, not those of a
  * device that was refused one.
  */
-static inline bool dma_window_serves(const struct device *dev)
+static inline bool dma_window_has_window(const struct device *dev)
 {
 	return dev->dma_ops == &dma_window_ops ||
 	       dev->dma_ops == &dma_window_iommu_ops;
@@ -539,9 +539,9 @@ void dma_window_err(struct device *dev, const struct dma_window_ref *ref,
 		    const char *fmt, ...);
 
 bool dma_window_untrusted_asked(struct device *dev);
-phys_addr_t dma_window_untrusted(struct device *dev);
-void *dma_window_memory_alloc(struct device *dev, size_t size);
-void dma_window_memory_free(void *vaddr, size_t size);
+phys_addr_t dma_window_untrusted_size(struct device *dev);
+void *dma_window_untrusted_alloc(struct device *dev, size_t size);
+void dma_window_untrusted_free(void *vaddr, size_t size);
 
 /**
  * enum dma_window_bug - what a driver does wrong; each kind is logged once
@@ -575,9 +575,9 @@ void dma_window_invalid(struct dma_window_client *client,
 			enum dma_window_bug bug, dma_addr_t addr);
 bool dma_window_can_map(struct device *dev, struct page *page);
 struct dma_window_mapping *
-dma_window_chunk_get(struct dma_window_client *client, size_t size, bool quiet);
-void dma_window_chunk_put(struct dma_window *win,
-			  struct dma_window_mapping *chunk);
+dma_window_stand_in_get(struct dma_window_client *client, size_t size, bool quiet);
+void dma_window_stand_in_put(struct dma_window *win,
+			     struct dma_window_mapping *chunk);
 dma_addr_t dma_window_bounce_map(struct device *dev, phys_addr_t orig,
 				 size_t size, enum dma_data_direction dir,
 				 unsigned long attrs);
@@ -604,7 +604,7 @@ enum dma_window_way dma_window_iommu_way(const struct dma_window_client *client,
 					 phys_addr_t phys, size_t size,
 					 enum dma_data_direction dir,
 					 unsigned long attrs);
-const char *dma_window_granule_unfit(unsigned long pgsize_bitmap);
+const char *dma_window_granule_unfit_reason(unsigned long pgsize_bitmap);
 void dma_window_iommu_probe(struct dma_window_client *client);
 dma_addr_t dma_window_iommu_map(struct device *dev, phys_addr_t phys,
 				size_t size, enum dma_data_direction dir,
@@ -620,9 +620,9 @@ void dma_window_iommu_unmap_sg(struct device *dev, struct scatterlist *sgl,
 void dma_window_iommu_sync(struct dma_window_client *client, dma_addr_t addr,
 			   size_t size, enum dma_data_direction dir,
 			   bool for_cpu);
-const char *dma_window_iommu_differs(struct device *dev,
-				     const struct device_node *region);
-const char *dma_window_iommu_suits(struct device *dev);
+const char *dma_window_iommu_group_conflict(struct device *dev,
+					    const struct device_node *region);
+const char *dma_window_iommu_unfit_reason(struct device *dev);
 int dma_window_iommu_check(struct device *dev, const struct dma_window_ref *ref,
 			   bool *behind);
 struct dma_window_iommu *
@@ -631,7 +631,7 @@ dma_window_iommu_get(struct device *dev, const struct dma_window_ref *ref,
 void dma_window_iommu_put(struct dma_window_iommu *io);
 bool dma_window_iommu_exposed(struct device *dev);
 u32 dma_window_iommu_copybreak(const struct dma_window_iommu *io);
-bool dma_window_iommu_is(struct device *dev, const struct dma_window_iommu *io);
+bool dma_window_iommu_in_domain(struct device *dev, const struct dma_window_iommu *io);
 unsigned int dma_window_iommu_reclaim(struct dma_window_client *client);
 #else
 static inline dma_addr_t dma_window_iommu_map(struct device *dev,
@@ -674,12 +674,12 @@ static inline void dma_window_iommu_probe(struct dma_window_client *client)
 }
 
 static inline const char *
-dma_window_iommu_differs(struct device *dev, const struct device_node *region)
+dma_window_iommu_group_conflict(struct device *dev, const struct device_node *region)
 {
 	return NULL;
 }
 
-static inline const char *dma_window_iommu_suits(struct device *dev)
+static inline const char *dma_window_iommu_unfit_reason(struct device *dev)
 {
 	return "this kernel does not use its IOMMU for DMA";
 }
@@ -706,8 +706,8 @@ static inline void dma_window_iommu_put(struct dma_window_iommu *io)
 {
 }
 
-static inline bool dma_window_iommu_is(struct device *dev,
-				       const struct dma_window_iommu *io)
+static inline bool dma_window_iommu_in_domain(struct device *dev,
+					      const struct dma_window_iommu *io)
 {
 	return true;
 }
