@@ -133,9 +133,9 @@ void __dma_window_release(struct device *dev);
 void __dma_window_unbound(struct device *dev);
 int __dma_window_virtio_check(struct virtio_device *vdev);
 unsigned int __dma_window_max_sectors(struct device *dev, unsigned int limit);
-void __dma_window_vq_init(struct dma_window_vq *win, struct virtio_device *vdev,
+void __dma_window_vq_init(struct dma_window_vq *vq, struct virtio_device *vdev,
 			  struct device *dev);
-void __dma_window_vq_unmap(struct dma_window_vq *win, struct device *dev,
+void __dma_window_vq_unmap(struct dma_window_vq *vq, struct device *dev,
 			   dma_addr_t addr, u32 len);
 
 /**
@@ -239,7 +239,7 @@ static inline unsigned int dma_window_max_sectors(struct device *dev,
 
 /**
  * dma_window_vq_init() - copy back what was written, if there is a window
- * @win: of a virtqueue that has no buffers
+ * @vq: of a virtqueue that has no buffers
  * @vdev: its virtio device
  * @dev: the device that does the DMA
  *
@@ -247,7 +247,7 @@ static inline unsigned int dma_window_max_sectors(struct device *dev,
  *
  * Context: any.
  */
-static inline void dma_window_vq_init(struct dma_window_vq *win,
+static inline void dma_window_vq_init(struct dma_window_vq *vq,
 				      struct virtio_device *vdev,
 				      struct device *dev)
 {
@@ -257,34 +257,34 @@ static inline void dma_window_vq_init(struct dma_window_vq *win,
 
 /**
  * dma_window_vq_attrs() - attributes to map a buffer of a virtqueue with
- * @win: of the virtqueue
+ * @vq: of the virtqueue
  *
  * Context: any.
  *
  * Return: attributes for dma_map_page_attrs(), 0 for most.
  */
-static inline unsigned long dma_window_vq_attrs(const struct dma_window_vq *win)
+static inline unsigned long dma_window_vq_attrs(const struct dma_window_vq *vq)
 {
-	return static_branch_unlikely(&dma_window_key) && win->len_aware ?
+	return static_branch_unlikely(&dma_window_key) && vq->len_aware ?
 	       DMA_ATTR_WINDOW_NO_FILL : 0;
 }
 
 /**
  * dma_window_vq_begin() - a used buffer is about to be detached
- * @win: of the virtqueue
+ * @vq: of the virtqueue
  * @len: what the device says it wrote; may be a lie
  *
  * Context: any.
  */
-static inline void dma_window_vq_begin(struct dma_window_vq *win, u32 len)
+static inline void dma_window_vq_begin(struct dma_window_vq *vq, u32 len)
 {
-	if (static_branch_unlikely(&dma_window_key) && win->len_aware)
-		win->left = len;
+	if (static_branch_unlikely(&dma_window_key) && vq->len_aware)
+		vq->left = len;
 }
 
 /**
  * dma_window_vq_unmap() - copy back what was written, and unmap
- * @win: of the virtqueue
+ * @vq: of the virtqueue
  * @dev: the device that does the DMA
  * @addr: from dma_map_page_attrs() with dma_window_vq_attrs()
  * @len: bytes mapped there
@@ -297,11 +297,11 @@ static inline void dma_window_vq_begin(struct dma_window_vq *win, u32 len)
  *
  * Return: false if the caller has to unmap, as if there were no window.
  */
-static inline bool dma_window_vq_unmap(struct dma_window_vq *win,
+static inline bool dma_window_vq_unmap(struct dma_window_vq *vq,
 				       struct device *dev, dma_addr_t addr,
 				       u32 len, enum dma_data_direction dir)
 {
-	if (!static_branch_unlikely(&dma_window_key) || !win->len_aware ||
+	if (!static_branch_unlikely(&dma_window_key) || !vq->len_aware ||
 	    dir != DMA_FROM_DEVICE)
 		return false;
 	__dma_window_vq_unmap(win, dev, addr, len);
@@ -310,7 +310,7 @@ static inline bool dma_window_vq_unmap(struct dma_window_vq *win,
 
 /**
  * dma_window_vq_end() - a used buffer was detached
- * @win: of the virtqueue
+ * @vq: of the virtqueue
  * @len: as given to dma_window_vq_begin()
  *
  * Context: any.
@@ -318,11 +318,11 @@ static inline bool dma_window_vq_unmap(struct dma_window_vq *win,
  * Return: the length to tell the driver: what was copied, so never more than
  * was mapped; @len without a window.
  */
-static inline u32 dma_window_vq_end(struct dma_window_vq *win, u32 len)
+static inline u32 dma_window_vq_end(struct dma_window_vq *vq, u32 len)
 {
-	if (static_branch_unlikely(&dma_window_key) && win->len_aware) {
-		len -= win->left;
-		win->left = 0;
+	if (static_branch_unlikely(&dma_window_key) && vq->len_aware) {
+		len -= vq->left;
+		vq->left = 0;
 	}
 	return len;
 }
@@ -376,29 +376,29 @@ static inline unsigned int dma_window_max_sectors(struct device *dev,
 	return limit;
 }
 
-static inline void dma_window_vq_init(struct dma_window_vq *win,
+static inline void dma_window_vq_init(struct dma_window_vq *vq,
 				      struct virtio_device *vdev,
 				      struct device *dev)
 {
 }
 
-static inline unsigned long dma_window_vq_attrs(const struct dma_window_vq *win)
+static inline unsigned long dma_window_vq_attrs(const struct dma_window_vq *vq)
 {
 	return 0;
 }
 
-static inline void dma_window_vq_begin(struct dma_window_vq *win, u32 len)
+static inline void dma_window_vq_begin(struct dma_window_vq *vq, u32 len)
 {
 }
 
-static inline bool dma_window_vq_unmap(struct dma_window_vq *win,
+static inline bool dma_window_vq_unmap(struct dma_window_vq *vq,
 				       struct device *dev, dma_addr_t addr,
 				       u32 len, enum dma_data_direction dir)
 {
 	return false;
 }
 
-static inline u32 dma_window_vq_end(struct dma_window_vq *win, u32 len)
+static inline u32 dma_window_vq_end(struct dma_window_vq *vq, u32 len)
 {
 	return len;
 }

@@ -129,17 +129,6 @@ unsigned int __dma_window_max_sectors(struct device *dev, unsigned int limit)
 }
 EXPORT_SYMBOL_GPL(__dma_window_max_sectors);
 
-/* The DMA API looks at dma-iommu's flag before a device's own operations. */
-static void bypass_dma_iommu(struct device *dev, bool bypass)
-{
-#ifdef CONFIG_IOMMU_DMA
-	struct iommu_domain *domain = iommu_get_domain_for_dev(dev);
-
-	dev->dma_iommu = !bypass && domain &&
-			 (domain->type & __IOMMU_DOMAIN_DMA_API);
-#endif
-}
-
 /* ---- Settings of userspace, for devices behind an IOMMU ---- */
 
 static ssize_t copybreak_show(struct device *dev, struct device_attribute *attr,
@@ -293,10 +282,114 @@ void __dma_window_unbound(struct device *dev)
 		client_reclaim(client, false);
 }
 
-static void deny(struct device *dev)
+/* ---- States of a device ---- */
+
+/*
+ * Who serves a device's DMA. No other code sets DMA operations.
+ *
+ *	NONE		firmware names no region: dma-iommu or dma-direct
+ *	DENIED		dma_window_deny_ops
+ *	WINDOW		dma_window_ops
+ *	IOMMU		dma_window_iommu_ops
+ *
+ *	from		to		when
+ *	any		DENIED		dma_window_deny(): a region is named, before
+ *					the device is configured (so that DENIED is
+ *					what every failure leaves); below a bridge's;
+ *					an IOMMU took the device over, or away, or
+ *					failed to revoke
+ *	DENIED, NONE	WINDOW, IOMMU	device_serve(): at the end of an attach
+ *	any		NONE		device_let_go(): no region is named any more
+ *					and no window is due for other reasons
+ *
+ * A device whose IOMMU domain leads to memory of others is never let go: it
+ * stays DENIED until its domain is replaced.
+ */
+enum device_state { DEVICE_NONE, DEVICE_DENIED, DEVICE_WINDOW, DEVICE_IOMMU };
+
+static void device_set_state(struct device *dev, enum device_state state)
 {
-	bypass_dma_iommu(dev, true);
-	set_dma_ops(dev, &dma_window_deny_ops);
+	static const struct dma_map_ops *const ops[] = {
+		[DEVICE_NONE]	= NULL,
+		[DEVICE_DENIED]	= &dma_window_deny_ops,
+		[DEVICE_WINDOW]	= &dma_window_ops,
+		[DEVICE_IOMMU]	= &dma_window_iommu_ops,
+	};
+
+#ifdef CONFIG_IOMMU_DMA
+	/* The DMA API looks at this flag before a device's own operations. */
+	dev->dma_iommu = false;
+	if (state == DEVICE_NONE) {
+		struct iommu_domain *domain = iommu_get_domain_for_dev(dev);
+
+		dev->dma_iommu = domain &&
+				 (domain->type & __IOMMU_DOMAIN_DMA_API);
+	}
+#endif
+	set_dma_ops(dev, ops[state]);
+}
+
+/**
+ * dma_window_deny() - let a device do no DMA
+ * @dev: the device
+ *
+ * What is mapped can still be synced and undone.
+ *
+ * Context: any.
+ */
+void dma_window_deny(struct device *dev)
+{
+	device_set_state(dev, DEVICE_DENIED);
+}
+
+/* Refuse a device for good, with error @ret for its probe. */
+static int device_refuse(struct device *dev, int ret)
+{
+	dma_window_deny(dev);
+	trace_dma_window_refuse(dev, ret);
+	return ret;
+}
+
+/* Let a device that is a client of @win use it. */
+static void device_serve(struct device *dev, struct dma_window *win,
+			 bool behind_iommu)
+{
+	dma_reset_need_sync(dev);
+	device_set_state(dev, behind_iommu ? DEVICE_IOMMU : DEVICE_WINDOW);
+	if (win->group)
+		dev_info(dev, "untrusted: what it shares with others goes through %s\n",
+			 win->name);
+	else if (behind_iommu)
+		dev_info(dev, "DMA goes through %s, or is mapped by the IOMMU\n",
+			 win->name);
+	else
+		dev_info(dev, "all DMA goes through %s\n", win->name);
+	trace_dma_window_attach(dev, win->name, win->base, win->size);
+}
+
+/*
+ * Take the window from a device, which has no driver, and leave the device to
+ * whoever serves devices without one. Returns 0, or -EIO if the device's domain
+ * leads to memory of others: it is denied then.
+ */
+static int device_let_go(struct device *dev)
+{
+	struct dma_window_client *client = dma_window_client_of(dev);
+	bool exposed;
+
+	if (client)
+		client_reclaim(client, true);
+	mutex_lock(&dma_window_mutex);
+	exposed = dma_window_iommu_exposed(dev);
+	if (client)
+		client_drop(client);
+	mutex_unlock(&dma_window_mutex);
+	if (exposed) {
+		dev_err(dev, "its IOMMU did not let go of memory that others use\n");
+		return device_refuse(dev, -EIO);
+	}
+	device_set_state(dev, DEVICE_NONE);
+	return 0;
 }
 
 /**
@@ -329,13 +422,13 @@ bool dma_window_of_begin(struct device *dev, struct device_node *np,
 	static_branch_enable(&dma_window_key);
 
 	if (named == DMA_WINDOW_BRIDGE) {
-		deny(dev);
+		dma_window_deny(dev);
 		return force_dma;
 	}
 	if (named == DMA_WINDOW_NAMED) {
 		/* Leave foreign operations for attach to find and refuse. */
 		if (!dev->dma_ops || __dma_window_attached(dev))
-			deny(dev);
+			dma_window_deny(dev);
 		return true;
 	}
 
@@ -346,14 +439,7 @@ bool dma_window_of_begin(struct device *dev, struct device_node *np,
 		/* An untrusted device never had a region. */
 		if (client && client->win->group)
 			return force_dma;
-		if (client) {
-			client_reclaim(client, true);
-			mutex_lock(&dma_window_mutex);
-			client_drop(client);
-			mutex_unlock(&dma_window_mutex);
-		}
-		set_dma_ops(dev, NULL);
-		bypass_dma_iommu(dev, false);
+		device_let_go(dev);
 	}
 	return force_dma;
 }
@@ -376,18 +462,18 @@ static void window_clear(struct dma_window *win)
  */
 static bool booted;
 
-static void append_name(void *line, const char *name)
+static void seq_buf_append_name(void *line, const char *name)
 {
 	seq_buf_printf(line, " %s", name);
 }
 
-static void announce(struct dma_window *win)
+static void window_announce(struct dma_window *win)
 {
 	DECLARE_SEQ_BUF(devices, 256);
 
 	lockdep_assert_held(&dma_window_mutex);
 
-	client_names(win, append_name, &devices);
+	client_names(win, seq_buf_append_name, &devices);
 	/* A window has no device if the one it was made for was refused. */
 	if (!seq_buf_used(&devices))
 		return;
@@ -398,7 +484,7 @@ static void announce(struct dma_window *win)
 }
 
 /* CPU hotplug callback: return the runs that a dead CPU keeps to the pool. */
-static int cpu_dead(unsigned int cpu)
+static int window_cpu_dead(unsigned int cpu)
 {
 	struct dma_window *win;
 
@@ -409,23 +495,23 @@ static int cpu_dead(unsigned int cpu)
 	return 0;
 }
 
-static int __init announce_all(void)
+static int __init window_announce_all(void)
 {
 	struct dma_window *win;
 
-	/* Without cpu_dead(), a full window drains dead CPUs' runs, too. */
+	/* Without window_cpu_dead(), a full window drains dead CPUs' runs, too. */
 	if (cpuhp_setup_state_nocalls(CPUHP_BP_PREPARE_DYN, "dma/window:dead",
-				      NULL, cpu_dead) < 0)
+				      NULL, window_cpu_dead) < 0)
 		pr_warn("no notice of CPUs that go offline\n");
 
 	mutex_lock(&dma_window_mutex);
 	booted = true;
 	list_for_each_entry(win, &dma_window_list, list)
-		announce(win);
+		window_announce(win);
 	mutex_unlock(&dma_window_mutex);
 	return 0;
 }
-late_initcall_sync(announce_all);
+late_initcall_sync(window_announce_all);
 
 static struct dma_window *window_new(phys_addr_t base, phys_addr_t size)
 {
@@ -525,9 +611,10 @@ static struct dma_window *window_get(struct device *dev,
 }
 
 /* Refuse a device that cannot have a window, whatever its region. */
-static int check_device(struct device *dev, const struct dma_window_ref *ref,
-			struct device_node *np, const u32 *id, int iommu_err,
-			bool *iommu)
+static int attach_check_device(struct device *dev,
+			       const struct dma_window_ref *ref,
+			       struct device_node *np, const u32 *id,
+			       int iommu_err, bool *behind_iommu)
 {
 	if (dev->dma_ops && !__dma_window_attached(dev)) {
 		dma_window_err(dev, ref, "the device has other DMA operations already");
@@ -548,23 +635,23 @@ static int check_device(struct device *dev, const struct dma_window_ref *ref,
 		dma_window_err(dev, ref, "its IOMMU is not there");
 		return -ENODEV;
 	}
-	return dma_window_iommu_check(dev, ref, iommu);
+	return dma_window_iommu_check(dev, ref, behind_iommu);
 }
 
 /* The window's bus address for @dev, if the window is contiguous on the bus. */
-static int bus_base(struct device *dev, const struct dma_window_ref *ref,
-		    struct dma_window *win, dma_addr_t *base)
+static int window_bus_base(struct device *dev, const struct dma_window_ref *ref,
+			   struct dma_window *win, dma_addr_t *base)
 {
-	const struct bus_dma_region *map = dev->dma_range_map;
+	const struct bus_dma_region *range = dev->dma_range_map;
 
 	/* Find the range of dma-ranges that has to hold all of the window. */
-	while (map && map->size &&
-	       (win->base < map->cpu_start ||
-		win->base - map->cpu_start >= map->size))
-		map++;
+	while (range && range->size &&
+	       (win->base < range->cpu_start ||
+		win->base - range->cpu_start >= range->size))
+		range++;
 
 	*base = phys_to_dma_unencrypted(dev, win->base);
-	if ((map && win->size > map->size - (win->base - map->cpu_start)) ||
+	if ((range && win->size > range->size - (win->base - range->cpu_start)) ||
 	    *base == DMA_MAPPING_ERROR || !PAGE_ALIGNED(*base)) {
 		dma_window_err(dev, ref, "is not reachable in one piece through the device's dma-ranges");
 		return -ENXIO;
@@ -572,77 +659,95 @@ static int bus_base(struct device *dev, const struct dma_window_ref *ref,
 	return 0;
 }
 
-static int client_attach(struct device *dev, const struct dma_window_ref *ref,
-			 struct dma_window *win, bool iommu)
+/* Tell whether a device is still where its client was made for. */
+static bool client_is_current(struct dma_window_client *client,
+			      struct dma_window *win, bool behind_iommu,
+			      dma_addr_t base)
 {
-	struct dma_window_client *client = dma_window_client_of(dev);
-	dma_addr_t base;
-	bool same;
-	int ret;
+	return client->win == win && !client->iommu == !behind_iommu &&
+	       dma_window_iommu_in_domain(client->dev, client->iommu) &&
+	       (behind_iommu || client->bus_base == base);
+}
+
+/* @base: the window's bus address; behind an IOMMU the window is mapped first. */
+static struct dma_window_client *
+client_new(struct device *dev, const struct dma_window_ref *ref,
+	   struct dma_window *win, bool behind_iommu, dma_addr_t base)
+{
+	struct dma_window_client *client;
+	int ret = -ENOMEM;
 
 	lockdep_assert_held(&dma_window_mutex);
 
-	same = client && client->win == win && !client->iommu == !iommu &&
-	       dma_window_iommu_in_domain(dev, client->iommu);
-	if (iommu) {
-		if (same)
-			base = client->bus_base;
-	} else {
-		ret = bus_base(dev, ref, win, &base);
-		if (ret)
-			return ret;
-		same = same && client->bus_base == base;
-	}
-	if (same)
-		goto natural;
-
-	if (client) {
-		client_reclaim(client, true);
-		client_drop(client);
-	}
-
 	client = kzalloc(sizeof(*client), GFP_KERNEL);
 	if (!client)
-		return -ENOMEM;
-	if (iommu) {
-		client->stats = alloc_percpu(struct dma_window_device_stats);
-		if (!client->stats) {
-			kfree(client);
-			return -ENOMEM;
-		}
-		client->iommu = dma_window_iommu_get(dev, ref, win, &base);
-		if (IS_ERR(client->iommu)) {
-			ret = PTR_ERR(client->iommu);
-			free_percpu(client->stats);
-			kfree(client);
-			return ret;
-		}
-	}
-	client->copybreak = iommu ? dma_window_iommu_copybreak(client->iommu) :
-				    U32_MAX;
+		return ERR_PTR(-ENOMEM);
 	client->dev = dev;
 	client->win = win;
 	client->prop = ref->prop;
-	client->bus_base = base;
-	client->bus_last = base + win->size - 1;
+	client->copybreak = U32_MAX;
 	ratelimit_state_init(&client->ratelimit, DEFAULT_RATELIMIT_INTERVAL,
 			     DEFAULT_RATELIMIT_BURST);
-	if (iommu) {
+	if (behind_iommu) {
+		client->stats = alloc_percpu(struct dma_window_device_stats);
+		if (!client->stats)
+			goto free;
+		client->iommu = dma_window_iommu_get(dev, ref, win, &base);
+		if (IS_ERR(client->iommu)) {
+			ret = PTR_ERR(client->iommu);
+			goto free;
+		}
+		client->copybreak = dma_window_iommu_copybreak(client->iommu);
 		dma_window_debugfs_add_client(client);
 		if (device_is_registered(dev) &&
 		    device_add_group(dev, &client_group))
 			dev_warn(dev, "no dma_window directory in sysfs\n");
 	}
-	win->users++;
-	hlist_add_head_rcu(&client->node,
-			   &dma_window_clients[hash_ptr(dev, DMA_WINDOW_CLIENTS_BITS)]);
-natural:
-	/* The bus limit was worked out anew, too. */
+	client->bus_base = base;
+	client->bus_last = base + win->size - 1;
+	return client;
+
+free:
+	free_percpu(client->stats);
+	kfree(client);
+	return ERR_PTR(ret);
+}
+
+/* Make @dev a client of @win, if it is not one already. */
+static int client_attach(struct device *dev, const struct dma_window_ref *ref,
+			 struct dma_window *win, bool behind_iommu)
+{
+	struct dma_window_client *client = dma_window_client_of(dev);
+	dma_addr_t base = 0;
+	int ret;
+
+	lockdep_assert_held(&dma_window_mutex);
+
+	if (!behind_iommu) {
+		ret = window_bus_base(dev, ref, win, &base);
+		if (ret)
+			return ret;
+	}
+	if (client && !client_is_current(client, win, behind_iommu, base)) {
+		client_reclaim(client, true);
+		client_drop(client);
+		client = NULL;
+	}
+	if (!client) {
+		client = client_new(dev, ref, win, behind_iommu, base);
+		if (IS_ERR(client))
+			return PTR_ERR(client);
+		win->users++;
+		hlist_add_head_rcu(&client->node,
+				   &dma_window_clients[hash_ptr(dev, DMA_WINDOW_CLIENTS_BITS)]);
+	}
+
+	/* Each attach may come with another bus limit, or another IOMMU. */
+	base = client->bus_base;
 	client->class_aligned =
 		IS_ALIGNED(base - win->base, DMA_WINDOW_MAX_CLASS_SIZE) &&
-		(!dev->bus_dma_limit ||
-		 dev->bus_dma_limit >= base + win->size - 1);
-	if (iommu)
+		(!dev->bus_dma_limit || dev->bus_dma_limit >= client->bus_last);
+	if (behind_iommu)
 		dma_window_iommu_probe(client);
 	dma_window_set_copybreak(client, client->copybreak);
 	return 0;
@@ -693,25 +798,6 @@ free:
 }
 
 /*
- * Take the window from an untrusted device: its IOMMU domain may have been
- * replaced by one that windows are not for.
- */
-static int detach_untrusted(struct device *dev)
-{
-	struct dma_window_client *client = dma_window_client_of(dev);
-
-	if (!client)
-		return 0;
-	client_reclaim(client, true);
-	mutex_lock(&dma_window_mutex);
-	client_drop(client);
-	mutex_unlock(&dma_window_mutex);
-	set_dma_ops(dev, NULL);
-	bypass_dma_iommu(dev, false);
-	return 0;
-}
-
-/*
  * Give a device that names no region a window all the same, if it is untrusted
  * and the kernel was told to. See untrusted.c.
  */
@@ -724,8 +810,9 @@ static int attach_untrusted(struct device *dev)
 	struct dma_window *win;
 	int ret;
 
+	/* Its IOMMU domain may be one that windows are not for by now. */
 	if (!size)
-		return detach_untrusted(dev);
+		return dma_window_client_of(dev) ? device_let_go(dev) : 0;
 	group = iommu_group_get(dev);
 	if (!group)
 		return 0;
@@ -743,31 +830,21 @@ static int attach_untrusted(struct device *dev)
 			window_gone(win);
 	}
 	if (!ret && booted && !win->announced)
-		announce(win);
+		window_announce(win);
 	mutex_unlock(&dma_window_mutex);
 	iommu_group_put(group);
 
 	if (!ret) {
-		bypass_dma_iommu(dev, true);
-		dma_reset_need_sync(dev);
-		set_dma_ops(dev, &dma_window_iommu_ops);
-		dev_info(dev, "untrusted: what it shares with others goes through %s\n",
-			 win->name);
-		trace_dma_window_attach(dev, win->name, win->base, win->size);
+		device_serve(dev, win, true);
 		return 0;
 	}
-	if (dma_window_client_of(dev) || exposed) {
-		/* Deny the device: dma-iommu could not undo its mappings. */
-		deny(dev);
-		trace_dma_window_refuse(dev, ret);
-		return ret;
-	}
+	/* Deny the device: dma-iommu could not undo its mappings. */
+	if (dma_window_client_of(dev) || exposed)
+		return device_refuse(dev, ret);
 	dev_warn(dev, "untrusted, but has no window of its own (error %d): swiotlb serves it\n",
 		 ret);
-	if (__dma_window_attached(dev)) {
-		set_dma_ops(dev, NULL);
-		bypass_dma_iommu(dev, false);
-	}
+	if (__dma_window_attached(dev))
+		device_set_state(dev, DEVICE_NONE);
 	return 0;
 }
 
@@ -798,31 +875,28 @@ static int attach_region(struct device *dev, const struct dma_window_ref *ref,
 			 struct device_node *np, const u32 *id, int iommu_err)
 {
 	struct dma_window *win;
-	bool iommu;
+	bool behind_iommu;
 	int ret;
 
 	/* Check without dma_window_mutex: the IOMMU group's mutex is taken. */
-	ret = check_device(dev, ref, np, id, iommu_err, &iommu);
+	ret = attach_check_device(dev, ref, np, id, iommu_err,
+				  &behind_iommu);
 	if (ret)
 		return ret;
 	mutex_lock(&dma_window_mutex);
 	win = window_get(dev, ref);
 	ret = PTR_ERR_OR_ZERO(win);
 	if (!ret)
-		ret = client_attach(dev, ref, win, iommu);
+		ret = client_attach(dev, ref, win, behind_iommu);
 	if (ret == -ENOMEM)
 		dma_window_err(dev, ref, "no memory for its records");
 	if (!ret && booted && !win->announced)
-		announce(win);
+		window_announce(win);
 	mutex_unlock(&dma_window_mutex);
 	if (ret)
 		return ret;
 
-	dma_reset_need_sync(dev);
-	set_dma_ops(dev, iommu ? &dma_window_iommu_ops : &dma_window_ops);
-	dev_info(dev, iommu ? "DMA goes through %s, or is mapped by the IOMMU\n" :
-			      "all DMA goes through %s\n", win->name);
-	trace_dma_window_attach(dev, win->name, win->base, win->size);
+	device_serve(dev, win, behind_iommu);
 	return 0;
 }
 
@@ -861,7 +935,7 @@ int dma_window_of_attach(struct device *dev, struct device_node *np,
 		break;
 	case DMA_WINDOW_BRIDGE:
 		/* Deny again, should DMA have been configured meanwhile. */
-		deny(dev);
+		dma_window_deny(dev);
 		dma_window_ref_put(&ref);
 		return 0;
 	default:
@@ -876,11 +950,9 @@ int dma_window_of_attach(struct device *dev, struct device_node *np,
 		/* Mappings of dma-iommu would be in reach of both devices. */
 		other = dma_window_iommu_group_conflict(dev, NULL);
 		if (other) {
-			deny(dev);
 			dev_err(dev, "shares its IOMMU group with %s, which names a restricted-dma-region\n",
 				other);
-			trace_dma_window_refuse(dev, -EBUSY);
-			return -EBUSY;
+			return device_refuse(dev, -EBUSY);
 		}
 		return attach_untrusted_held(dev);
 	}
@@ -894,10 +966,8 @@ int dma_window_of_attach(struct device *dev, struct device_node *np,
 		dma_window_err(dev, &ref, "its IOMMU group is in use by somebody else");
 		ret = -EBUSY;
 	}
-	if (ret && ret != -EPROBE_DEFER) {
-		deny(dev);
-		trace_dma_window_refuse(dev, ret);
-	}
+	if (ret && ret != -EPROBE_DEFER)
+		device_refuse(dev, ret);
 	dma_window_ref_put(&ref);
 	return ret;
 }

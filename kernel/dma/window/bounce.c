@@ -18,20 +18,11 @@
  */
 
 #include <linux/dma-window.h>
+#include <linux/error-injection.h>
 #include <linux/mm.h>
 #include <linux/slab.h>
 
-#include "window.h"
-
-#ifdef CONFIG_SWIOTLB
-#include <linux/swiotlb.h>
-#include <trace/events/swiotlb.h>
-#else
-static inline void trace_swiotlb_bounced(struct device *dev, dma_addr_t addr,
-					 size_t size)
-{
-}
-#endif
+#include "bounce.h"
 
 /* CREATE_TRACE_POINTS last: it would create later headers' events, too. */
 #define CREATE_TRACE_POINTS
@@ -76,19 +67,13 @@ static void client_report_full(struct dma_window_client *client, size_t size,
 		 (u64)dma_window_pool_largest(&win->pool) << DMA_WINDOW_SLOT_SHIFT);
 }
 
-/**
- * dma_window_fail() - count and trace a call that is refused
- * @client: the device and its window
- * @counter: one of the window's fail_* counters
- * @reason: the counter's name, without the fail_
- * @size: bytes asked for, 0 if that has no meaning
- *
- * Context: any.
- */
-void dma_window_fail(struct dma_window_client *client, u64 __percpu *counter,
-		     const char *reason, size_t size)
+/* @counter: offset in struct dma_window_stats; see dma_window_fail(). */
+void __dma_window_fail(struct dma_window_client *client, size_t counter,
+		       const char *reason, size_t size)
 {
-	this_cpu_add(*counter, 1);
+	void __percpu *stats = &client->win->pool.cpu->stats;
+
+	this_cpu_add(*(u64 __percpu *)(stats + counter), 1);
 	trace_dma_window_fail(client->dev, reason, size);
 }
 
@@ -143,9 +128,17 @@ static bool bounce_is_retired(struct dma_window_client *client, dma_addr_t addr)
 	return late;
 }
 
-/* End @client's retired run that begins at @addr; false if there is none. */
-static bool bounce_end_retired(struct dma_window_client *client,
-			       dma_addr_t addr)
+/**
+ * dma_window_bounce_end_retired() - undo a mapping that its driver forgot
+ * @client: the device and its window
+ * @addr: the mapping's bus address
+ *
+ * Context: any. Takes pool->lock if anything in the window may be retired.
+ *
+ * Return: true if a retired run begins at @addr; the run is free now.
+ */
+bool dma_window_bounce_end_retired(struct dma_window_client *client,
+				   dma_addr_t addr)
 {
 	u64 offset = addr - client->bus_base;
 
@@ -170,8 +163,7 @@ void dma_window_invalid(struct dma_window_client *client,
 {
 	if (bounce_is_retired(client, addr))
 		return;
-	dma_window_fail(client, &client->win->pool.cpu->stats.fail_invalid,
-			"invalid", 0);
+	dma_window_fail(client, invalid, 0);
 	if (!test_and_set_bit(bug, &client->warned))
 		dev_err(client->dev, "%s: %s of %pad, which %s\n",
 			client->win->name, bugs[bug].call, &addr, bugs[bug].wrong);
@@ -200,13 +192,12 @@ mapping_new(struct dma_window_client *client, struct dma_window_req *req,
 	    unsigned int class, u64 mask, size_t size, gfp_t gfp, bool quiet)
 {
 	const char *what = req->coherent ? "an allocation" : "a mapping";
-	struct dma_window_stats __percpu *stats = &client->win->pool.cpu->stats;
 	struct dma_window_mapping *map;
 
 	req->bus = client->bus_base >> DMA_WINDOW_SLOT_SHIFT;
 	req->limit = client_reachable(client, mask);
 	if (!req->limit) {
-		dma_window_fail(client, &stats->fail_mask, "mask", size);
+		dma_window_fail(client, mask, size);
 		client_report_unreachable(client, mask);
 		return NULL;
 	}
@@ -217,76 +208,30 @@ mapping_new(struct dma_window_client *client, struct dma_window_req *req,
 		return map;
 
 	if (PTR_ERR(map) == -ENOMEM) {
-		dma_window_fail(client, &stats->fail_nomem, "nomem", size);
+		dma_window_fail(client, nomem, size);
 	} else {
-		dma_window_fail(client, &stats->fail_full, "full", size);
+		dma_window_fail(client, full, size);
 		if (!quiet)
 			client_report_full(client, size, what);
 	}
 	return NULL;
 }
 
-/* Publish a complete record: from here on, lookups by address find it. */
-static dma_addr_t mapping_publish(struct dma_window_mapping *map)
-{
-	/*
-	 * Write the record before what leads to it: the record may be one that
-	 * was freed, and must not be seen to be its former owner's any more.
-	 * Pairs with the address dependencies in mapping_of() and
-	 * dma_window_pool_at().
-	 */
-	smp_store_release(map->entry, map);
-
-	return map->client->bus_base + map->offset;
-}
-
-/*
- * The mapping of @client that contains bus address @addr, or NULL. Padding
- * before the mapped bytes does not count, padding behind them does: callers
- * check how far they may go.
+/**
+ * dma_window_bounce_claim_again() - look once more before an unmap finds nothing
+ * @client: the device and its window
+ * @addr: the bus address of the mapping
  *
- * Callers hold the RCU read lock, or have interrupts disabled: see
- * dma_window_pool_at(). Either also keeps the client of a mapping that is being
- * undone: see client_free().
+ * A search for forgotten runs claims a run for a moment, under pool->lock, and
+ * gives the run back at once if it is another client's: see pool_claim() in
+ * pool.c. Take the lock to let that pass.
+ *
+ * Context: any, interrupts disabled. Takes pool->lock.
+ *
+ * Return: the mapping, which no lookup finds any more, or NULL if there is none.
  */
-static __always_inline struct dma_window_mapping *
-mapping_of(struct dma_window_client *client, dma_addr_t addr)
-{
-	struct dma_window *win = client->win;
-	u64 offset = addr - client->bus_base;
-	unsigned int slot = offset >> DMA_WINDOW_SLOT_SHIFT;
-	struct dma_window_mapping *map = NULL;
-	struct dma_window_leaf *leaf;
-
-	if (addr < client->bus_base || offset >= win->size)
-		return NULL;
-
-	/* Find the run that begins in this slot, or reaches over it. */
-	leaf = READ_ONCE(win->pool.leaves[slot >> DMA_WINDOW_LEAF_SHIFT]);
-	if (likely(leaf && !((unsigned long)leaf & DMA_WINDOW_COVERED)))
-		map = READ_ONCE(leaf->live[slot & (DMA_WINDOW_LEAF_SLOTS - 1)]);
-	if (unlikely(!map))
-		map = dma_window_pool_at(&win->pool, slot);
-	if (!map || READ_ONCE(map->client) != client || offset < map->offset)
-		return NULL;
-	return map;
-}
-
-/* Take a mapping away from everybody else, if it starts at @addr. */
-static bool mapping_claim(struct dma_window_mapping *map, dma_addr_t addr)
-{
-	return map->offset == addr - map->client->bus_base &&
-	       cmpxchg(map->entry, map, NULL) == map;
-}
-
-/*
- * Look once more before an unmap finds nothing. A search for forgotten runs
- * claims a run for a moment, under the pool's lock, and gives the run back at
- * once if it is another client's: see claim_from() in pool.c. Take the lock to
- * let that pass.
- */
-static noinline struct dma_window_mapping *
-mapping_claim_again(struct dma_window_client *client, dma_addr_t addr)
+struct dma_window_mapping *
+dma_window_bounce_claim_again(struct dma_window_client *client, dma_addr_t addr)
 {
 	struct dma_window_pool *pool = &client->win->pool;
 	struct dma_window_mapping *map;
@@ -298,26 +243,6 @@ mapping_claim_again(struct dma_window_client *client, dma_addr_t addr)
 	spin_unlock_irqrestore(&pool->lock, flags);
 	map = mapping_of(client, addr);
 	return map && !map->coherent && mapping_claim(map, addr) ? map : NULL;
-}
-
-static size_t bounce_copy_in(struct dma_window_mapping *map, u64 from,
-			     size_t size)
-{
-	struct dma_window *win = map->client->win;
-
-	memcpy(win->vaddr + map->offset + from,
-	       phys_to_virt(map->orig) + from, size);
-	return size;
-}
-
-static size_t bounce_copy_out(struct dma_window_mapping *map, u64 from,
-			      size_t size)
-{
-	struct dma_window *win = map->client->win;
-
-	memcpy(phys_to_virt(map->orig) + from,
-	       win->vaddr + map->offset + from, size);
-	return size;
 }
 
 /*
@@ -340,41 +265,25 @@ static unsigned int bounce_size_class(const struct dma_window_client *client,
 	return class;
 }
 
-/* Fill in a mapping's record and contents, and publish it at its address. */
-static __always_inline dma_addr_t
-mapping_begin(struct dma_window_mapping *map, struct dma_window_client *client,
-	      struct device *dev, phys_addr_t orig, size_t size, u64 offset,
-	      enum dma_data_direction dir, unsigned long attrs, bool zero)
+/**
+ * dma_window_bounce_map_slow() - bounce a buffer as a whole, whatever its size
+ * @client: the device and its window
+ * @orig: physical address of the buffer, in the linear map
+ * @size: bytes
+ * @dir: direction
+ * @attrs: as for dma_window_bounce_map()
+ *
+ * Context: any. Takes pool->lock if this CPU keeps no run that suits the
+ * buffer.
+ *
+ * Return: the bus address, or DMA_MAPPING_ERROR.
+ */
+dma_addr_t dma_window_bounce_map_slow(struct dma_window_client *client,
+				      phys_addr_t orig, size_t size,
+				      enum dma_data_direction dir,
+				      unsigned long attrs)
 {
-	dma_addr_t addr;
-
-	WRITE_ONCE(map->client, client);
-	map->orig = orig;
-	map->size = size;
-	map->offset = offset;
-	map->dir = dir;
-	map->coherent = false;
-
-	if (!zero)
-		bounce_copy_in(map, 0, size);
-	else if (dir != DMA_FROM_DEVICE || !(attrs & DMA_ATTR_WINDOW_NO_FILL))
-		memset(client->win->vaddr + offset, 0, size);
-
-	/* End the skipping of syncs: it may date from before the window. */
-	dma_reset_need_sync(dev);
-	addr = mapping_publish(map);
-	trace_swiotlb_bounced(dev, addr, size);
-	trace_dma_window_map(dev, addr, size, dir, attrs, zero ? 0 : size);
-
-	return addr;
-}
-
-/* Map a buffer for which this CPU keeps no run, or none that is good for it. */
-static noinline dma_addr_t bounce_map_slow(struct dma_window_client *client,
-					   phys_addr_t orig, size_t size,
-					   enum dma_data_direction dir,
-					   unsigned long attrs, bool zero)
-{
+	bool zero = bounce_zeroes(dir, attrs);
 	struct device *dev = client->dev;
 	struct dma_window *win = client->win;
 	u64 boundary = (u64)dma_get_seg_boundary(dev) + 1;
@@ -386,8 +295,7 @@ static noinline dma_addr_t bounce_map_slow(struct dma_window_client *client,
 	unsigned long flags;
 
 	if (size > win->size) {
-		dma_window_fail(client, &win->pool.cpu->stats.fail_full, "full",
-				size);
+		dma_window_fail(client, full, size);
 		if (!(attrs & DMA_ATTR_NO_WARN))
 			client_report_too_large(client, size, "a mapping");
 		return DMA_MAPPING_ERROR;
@@ -395,8 +303,7 @@ static noinline dma_addr_t bounce_map_slow(struct dma_window_client *client,
 
 	if (boundary && boundary < DMA_WINDOW_SLOT_SIZE &&
 	    (in_slot & (boundary - 1)) + size > boundary) {
-		dma_window_fail(client, &win->pool.cpu->stats.fail_mask, "mask",
-				size);
+		dma_window_fail(client, mask, size);
 		if (__ratelimit(&client->ratelimit))
 			dev_warn(dev, "%s: %zu bytes cannot be placed inside a segment boundary of %llu bytes\n",
 				 win->name, size, boundary);
@@ -427,9 +334,7 @@ static noinline dma_addr_t bounce_map_slow(struct dma_window_client *client,
 	if (!map)
 		return DMA_MAPPING_ERROR;
 	this_cpu_add(win->pool.cpu->stats.maps, 1);
-	this_cpu_add(win->pool.cpu->stats.bytes_in, zero ? 0 : size);
-	if (client->stats)
-		this_cpu_add(client->stats->bytes_in, zero ? 0 : size);
+	dma_window_count_in(client, zero ? 0 : size);
 
 	slot = map->slot;
 	if (map->class != DMA_WINDOW_NO_CLASS)
@@ -437,51 +342,6 @@ static noinline dma_addr_t bounce_map_slow(struct dma_window_client *client,
 	return mapping_begin(map, client, dev, orig, size,
 			     ((u64)slot << DMA_WINDOW_SLOT_SHIFT) + in_slot,
 			     dir, attrs, zero);
-}
-
-/*
- * If there is no alignment to keep, and no boundary that could be crossed, a
- * mapping of @size bytes can have any run of its class. Page alignment comes
- * with the class.
- */
-static __always_inline bool
-bounce_is_fast(const struct dma_window_client *client, const struct device *dev,
-	       size_t size)
-{
-	const struct device_dma_parameters *parms = dev->dma_parms;
-
-	/*
-	 * Size 0 wraps and fails. A segment_boundary_mask of 0 means "not set",
-	 * and wraps to pass.
-	 */
-	return size - 1 < READ_ONCE(client->fast_max) &&
-	       *dev->dma_mask >= client->bus_last &&
-	       (!parms ||
-		(!parms->min_align_mask &&
-		 parms->segment_boundary_mask - 1 >=
-		 DMA_WINDOW_MAX_CLASS_SIZE - 2));
-}
-
-/**
- * dma_window_bounce() - bounce a buffer as a whole, whatever its size
- * @client: the device and its window
- * @orig: physical address of the buffer, in the linear map
- * @size: bytes
- * @dir: direction
- * @attrs: as for dma_window_bounce_map()
- *
- * Context: any. Takes pool->lock if this CPU keeps no run that suits the
- * buffer.
- *
- * Return: the bus address, or DMA_MAPPING_ERROR.
- */
-dma_addr_t dma_window_bounce(struct dma_window_client *client, phys_addr_t orig,
-			     size_t size, enum dma_data_direction dir,
-			     unsigned long attrs)
-{
-	return bounce_map_slow(client, orig, size, dir, attrs,
-			       dir == DMA_FROM_DEVICE ||
-				       (attrs & DMA_ATTR_SKIP_CPU_SYNC));
 }
 
 /**
@@ -494,12 +354,6 @@ dma_addr_t dma_window_bounce(struct dma_window_client *client, phys_addr_t orig,
  *	DMA_ATTR_NO_WARN silences a full window; DMA_ATTR_WINDOW_NO_FILL skips
  *	the zeroing of DMA_FROM_DEVICE space
  *
- * Space that the device is to write is zeroed, not filled with what the
- * driver's buffer held: the device is not to read those bytes (I3).
- *
- * Behind an IOMMU, a buffer larger than the device's copybreak is left to
- * dma_window_iommu_map(), which may map the buffer in place.
- *
  * Context: any. Takes pool->lock if this CPU keeps no run that suits the
  * buffer.
  *
@@ -509,127 +363,15 @@ dma_addr_t dma_window_bounce_map(struct device *dev, phys_addr_t orig,
 				 size_t size, enum dma_data_direction dir,
 				 unsigned long attrs)
 {
-	bool zero = dir == DMA_FROM_DEVICE || (attrs & DMA_ATTR_SKIP_CPU_SYNC);
-	struct dma_window_mapping *map = NULL;
 	struct dma_window_client *client;
-	struct dma_window_cpu *c;
-	unsigned long flags;
+	dma_addr_t addr;
 
-	local_irq_save(flags);
-	client = dma_window_client_find(dev);
-	if (likely(client && bounce_is_fast(client, dev, size))) {
-		struct dma_window_pool *pool = &client->win->pool;
-
-		c = this_cpu_ptr(pool->cpu);
-		map = dma_window_pool_pop(pool, c,
-					  fls((size - 1) >> DMA_WINDOW_SLOT_SHIFT));
-		if (map) {
-			c->stats.maps++;
-			if (!zero) {
-				c->stats.bytes_in += size;
-				if (client->stats)
-					this_cpu_ptr(client->stats)->bytes_in += size;
-			}
-		}
-	}
-	local_irq_restore(flags);
-
-	if (unlikely(!map)) {
-		if (!client)
-			return DMA_MAPPING_ERROR;
-		if (client->iommu)
-			return dma_window_iommu_map(dev, orig, size, dir, attrs);
-		return bounce_map_slow(client, orig, size, dir, attrs, zero);
-	}
-	return mapping_begin(map, client, dev, orig, size,
-			     (u64)map->slot << DMA_WINDOW_SLOT_SHIFT,
-			     dir, attrs, zero);
-}
-
-/* End a retired mapping that begins at @addr, if there is one. */
-static noinline bool bounce_undo_retired(struct device *dev, dma_addr_t addr)
-{
-	struct dma_window_client *client;
-	bool late;
-
-	rcu_read_lock();
-	client = dma_window_client_find(dev);
-	late = client && bounce_end_retired(client, addr);
-	rcu_read_unlock();
-	return late;
-}
-
-/**
- * dma_window_bounce_unmap() - undo dma_window_bounce_map()
- * @dev: the device
- * @addr: what dma_window_bounce_map() returned
- * @attrs: DMA_ATTR_SKIP_CPU_SYNC skips the copy
- *
- * An address that is not mapped changes nothing. One that is not in the window
- * may have been mapped in place.
- *
- * Context: any. Takes pool->lock if this CPU does not keep the run.
- */
-void dma_window_bounce_unmap(struct device *dev, dma_addr_t addr,
-			     unsigned long attrs)
-{
-	enum dma_data_direction dir;
-	struct dma_window_client *client;
-	struct dma_window_mapping *map;
-	struct dma_window_pool *pool;
-	struct dma_window_cpu *c;
-	unsigned long flags;
-	size_t size, copied = 0;
-	bool kept;
-
-	/*
-	 * Disable interrupts, which is as good as the RCU read lock: the client
-	 * of a mapping that is being undone stays; see client_free().
-	 */
-	local_irq_save(flags);
-	client = dma_window_client_find(dev);
-	if (unlikely(!client)) {
-		local_irq_restore(flags);
-		return;
-	}
-	map = mapping_of(client, addr);
-	if (unlikely(!map || map->coherent || !mapping_claim(map, addr)))
-		map = mapping_claim_again(client, addr);
-	if (unlikely(!map)) {
-		bool retired = READ_ONCE(client->win->pool.retired);
-
-		local_irq_restore(flags);
-		if (!retired || !bounce_undo_retired(dev, addr))
-			dma_window_iommu_unmap(dev, addr, attrs);
-		return;
-	}
-
-	/*
-	 * mapping_claim() took the record: no lookup finds it any more, and it
-	 * is ours. @client may go once interrupts are enabled.
-	 */
-	pool = &client->win->pool;
-	size = map->size;
-	dir = map->dir;
-	if (dir != DMA_TO_DEVICE && !(attrs & DMA_ATTR_SKIP_CPU_SYNC)) {
-		void *vaddr = client->win->vaddr;
-
-		if (client->stats)
-			this_cpu_ptr(client->stats)->bytes_out += size;
-		local_irq_restore(flags);
-		memcpy(phys_to_virt(map->orig), vaddr + map->offset, size);
-		copied = size;
-		local_irq_save(flags);
-	}
-	c = this_cpu_ptr(pool->cpu);
-	c->stats.unmaps++;
-	c->stats.bytes_out += copied;
-	kept = map->class != DMA_WINDOW_NO_CLASS &&
-	       dma_window_pool_push(pool, c, map);
-	local_irq_restore(flags);
-	if (!kept)
-		dma_window_pool_free(pool, map);
-	trace_dma_window_unmap(dev, addr, size, dir, attrs, copied);
+	if (likely(bounce_map_fast(dev, orig, size, dir, attrs, &addr)))
+		return addr;
+	client = dma_window_client_of(dev);
+	if (!client)
+		return DMA_MAPPING_ERROR;
+	return dma_window_bounce_map_slow(client, orig, size, dir, attrs);
 }
 
 /**
@@ -642,11 +384,14 @@ void dma_window_bounce_unmap(struct device *dev, dma_addr_t addr,
  *
  * Copies only what both @dir and the direction of the mapping allow, and of a
  * range that runs past the end of the mapping what is inside. Coherent memory
- * needs no copy. An address that is not mapped changes nothing.
+ * needs no copy.
  *
- * Context: any.
+ * Context: any, under the RCU read lock.
+ *
+ * Return: false if nothing is mapped at @addr in the window; then nothing has
+ * changed.
  */
-void dma_window_bounce_sync(struct dma_window_client *client, dma_addr_t addr,
+bool dma_window_bounce_sync(struct dma_window_client *client, dma_addr_t addr,
 			    size_t size, enum dma_data_direction dir,
 			    bool for_cpu)
 {
@@ -654,12 +399,9 @@ void dma_window_bounce_sync(struct dma_window_client *client, dma_addr_t addr,
 	size_t copied = 0;
 	u64 from;
 
-	rcu_read_lock();
 	map = mapping_of(client, addr);
-	if (!map) {
-		dma_window_iommu_sync(client, addr, size, dir, for_cpu);
-		goto out;
-	}
+	if (!map)
+		return false;
 	from = addr - client->bus_base - map->offset;
 	if (from > map->size || size > map->size - from) {
 		/* Cut off as swiotlb does, for drivers that round up. */
@@ -667,41 +409,36 @@ void dma_window_bounce_sync(struct dma_window_client *client, dma_addr_t addr,
 		size = from < map->size ? map->size - from : 0;
 	}
 	if (map->coherent)
-		goto out;
+		return true;
 
 	if (for_cpu) {
 		if (dir != DMA_TO_DEVICE && map->dir != DMA_TO_DEVICE)
 			copied = bounce_copy_out(map, from, size);
-		this_cpu_add(client->win->pool.cpu->stats.bytes_out, copied);
-		if (client->stats)
-			this_cpu_add(client->stats->bytes_out, copied);
+		dma_window_count_out(client, copied);
 	} else {
 		if (dir != DMA_FROM_DEVICE && map->dir != DMA_FROM_DEVICE)
 			copied = bounce_copy_in(map, from, size);
-		this_cpu_add(client->win->pool.cpu->stats.bytes_in, copied);
-		if (client->stats)
-			this_cpu_add(client->stats->bytes_in, copied);
+		dma_window_count_in(client, copied);
 	}
 	trace_dma_window_sync(client->dev, addr, size, dir, for_cpu, copied);
-out:
-	rcu_read_unlock();
+	return true;
 }
 
 /**
  * dma_window_stand_in_get() - take memory of the window that has no address in it
  * @client: the device and its window
- * @size: bytes, a power of two of at least a slot; the chunk is naturally
- *	aligned in memory
+ * @size: bytes, a power of two of at least a slot; the memory is naturally
+ *	aligned
  * @quiet: do not log that the window has no room
  *
- * Chunks are mapped by an IOMMU, at addresses outside the window. Where the
- * device's mask ends does not matter then.
+ * An IOMMU maps the memory, at an address outside the window, in place of a
+ * granule of a driver's. Where the device's mask ends does not matter then.
  *
  * Context: any. Takes pool->lock if this CPU keeps no run of the size.
  *
- * Return: the chunk's record, or NULL.
+ * Return: the record, or NULL.
  */
-struct dma_window_mapping *
+noinline struct dma_window_mapping *
 dma_window_stand_in_get(struct dma_window_client *client, size_t size,
 			bool quiet)
 {
@@ -720,27 +457,28 @@ dma_window_stand_in_get(struct dma_window_client *client, size_t size,
 				  quiet);
 	return map;
 }
+ALLOW_ERROR_INJECTION(dma_window_stand_in_get, NULL);
 
 /**
  * dma_window_stand_in_put() - undo dma_window_stand_in_get()
  * @win: the window
- * @chunk: what dma_window_stand_in_get() returned
+ * @stand_in: what dma_window_stand_in_get() returned
  *
  * Context: any. Takes pool->lock if this CPU does not keep the run.
  */
 void dma_window_stand_in_put(struct dma_window *win,
-			     struct dma_window_mapping *chunk)
+			     struct dma_window_mapping *stand_in)
 {
 	unsigned long flags;
 	bool kept;
 
 	local_irq_save(flags);
-	kept = chunk->class != DMA_WINDOW_NO_CLASS &&
+	kept = stand_in->class != DMA_WINDOW_NO_CLASS &&
 	       dma_window_pool_push(&win->pool, this_cpu_ptr(win->pool.cpu),
-				    chunk);
+				    stand_in);
 	local_irq_restore(flags);
 	if (!kept)
-		dma_window_pool_free(&win->pool, chunk);
+		dma_window_pool_free(&win->pool, stand_in);
 }
 
 /**
@@ -766,8 +504,7 @@ void *dma_window_coherent_alloc(struct dma_window_client *client, size_t size,
 	struct dma_window_mapping *map;
 
 	if (!size || size > win->size) {
-		dma_window_fail(client, &win->pool.cpu->stats.fail_full, "full",
-				size);
+		dma_window_fail(client, full, size);
 		if (!(gfp & __GFP_NOWARN))
 			client_report_too_large(client, size, "an allocation");
 		return NULL;
@@ -849,7 +586,7 @@ bool dma_window_coherent_free(struct dma_window_client *client, size_t size,
 		this_cpu_add(client->win->pool.cpu->stats.frees, 1);
 		trace_dma_window_free(client->dev, addr, map->size);
 		dma_window_pool_free(&client->win->pool, map);
-	} else if (!bounce_end_retired(client, addr)) {
+	} else if (!dma_window_bounce_end_retired(client, addr)) {
 		dma_window_invalid(client, DMA_WINDOW_BUG_FREE, addr);
 	}
 	rcu_read_unlock();

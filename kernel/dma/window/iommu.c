@@ -7,28 +7,31 @@
  * granule of the IOMMU, are bounced through the window without any IOMMU
  * operation, by the same code that serves devices without an IOMMU. Buffers
  * larger than the device's copybreak are mapped in place, except for the
- * granules at their ends that they do not cover whole: chunks of the window
+ * granules at their ends that they do not cover whole: parts of the window
  * stand in for those, so that their other bytes stay out of the device's sight
  * (I1, I3). At most two granules are copied, whatever the size.
  *
  * Driver memory is written here only with data of the device. Whether a buffer
- * can be mapped in place at all is decided by dma_window_iommu_way().
+ * can be mapped in place at all is decided by dma_window_iommu_way(), and how a
+ * mapping ends by dma_window_iommu_revoke().
  *
  * Who owns what:
  *   dma_window_iommu	one per domain that has a window; there from the first
  *			attach in it to the drop of the last client. When the
  *			domain goes first, dma_window_domain_gone() is called.
- *   large		one record per mapping in place, in the domain's table, or
- *			retired when its driver has gone and forgotten it;
- *			its chunks are runs of the window's pool that nobody can
- *			find by a window address.
+ *   inplace		one record per mapping in place, in a tree by IOVA; its
+ *			stand-ins are runs of the window's pool that nobody can
+ *			find by a window address. A record whose driver has gone
+ *			and forgotten it is retired: unmapped, but its IOVA stays
+ *			taken while there is other room, so that a late unmap
+ *			does not undo another mapping.
  *
- * Mappings in place are always unmapped strictly: the IOTLB is invalidated
- * before an unmap returns, whatever the domain's type, because the flush queue
- * belongs to dma-iommu's own unmap, which these devices never go through.
+ * One lock per domain protects the tree, for a search of some ten steps at each
+ * map and unmap. The IOVA allocator and the IOMMU's queue have locks for the
+ * same callers, and hold them longer.
  *
  * Lock order, in addition to window.h and iommu_attach.c:
- *   bucket->lock, io->lock	innermost, one at a time
+ *   io->lock	innermost
  */
 
 #include <linux/dma-window.h>
@@ -36,24 +39,20 @@
 #include <linux/iommu.h>
 #include <linux/kmemleak.h>
 #include <linux/mm.h>
-#include <linux/pci.h>
+#include <linux/rbtree.h>
 #include <linux/scatterlist.h>
 #include <linux/slab.h>
-#include <trace/events/dma_window.h>
 
+#include "bounce.h"
 #include "iommu.h"
 
-/*
- * Limit of a domain's retired mappings: a stray unmap walks over all, and each
- * costs a record.
- */
+/* Limit of a domain's retired mappings: each costs a record. */
 #define MAX_RETIRED	1024
 
 /**
- * struct large - a buffer, or a run of scatterlist entries, mapped in place
- * @first: in the table, by the first granule
- * @last: in the table, by the last granule; only if there is a @tail
- * @client: the client that has the mapping
+ * struct inplace - a buffer, or a run of scatterlist entries, mapped in place
+ * @node: in io->inplace
+ * @client: whose mapping, or its dma_window_retired() if the mapping is retired
  * @iova: of the first granule, bytes
  * @span: whole granules, bytes
  * @offset: of the first mapped byte in the first granule, bytes
@@ -63,9 +62,8 @@
  * @tail: stands in for the last granule, or NULL
  * @dir: direction of the mapping
  */
-struct large {
-	struct hlist_node		first;
-	struct hlist_node		last;
+struct inplace {
+	struct rb_node			node;
 	struct dma_window_client	*client;
 	dma_addr_t			iova;
 	size_t				span;
@@ -77,424 +75,20 @@ struct large {
 	u8				dir;
 };
 
-static struct kmem_cache *large_cache __ro_after_init;
+static struct kmem_cache *inplace_cache __ro_after_init;
 
-static int __init large_cache_init(void)
+static int __init inplace_cache_init(void)
 {
-	large_cache = KMEM_CACHE(large, SLAB_PANIC);
+	inplace_cache = KMEM_CACHE(inplace, SLAB_PANIC);
 	return 0;
 }
-core_initcall(large_cache_init);
+core_initcall(inplace_cache_init);
 
-static struct dma_window_bucket *bucket_of(struct dma_window_iommu *io,
-					   dma_addr_t addr)
-{
-	return &io->table[hash_64(addr >> io->shift, DMA_WINDOW_BUCKET_BITS)];
-}
-
-static dma_addr_t last_granule(const struct dma_window_iommu *io,
-			       const struct large *large)
-{
-	return large->iova + large->span - io->granule;
-}
-
-/* ---- Retired mappings: unmapped, but drivers may unmap them once more ---- */
-
-static bool large_retire(struct dma_window_iommu *io, struct large *large)
-{
-	unsigned long flags;
-	bool kept;
-
-	spin_lock_irqsave(&io->lock, flags);
-	kept = io->nretired < MAX_RETIRED;
-	if (kept) {
-		hlist_add_head(&large->first, &io->retired);
-		io->nretired++;
-	}
-	spin_unlock_irqrestore(&io->lock, flags);
-	return kept;
-}
-
-/**
- * dma_window_iommu_release_retired() - free retired mappings in place
- * @io: the window in the domain
- * @client: whose, or NULL for all clients'
- * @addr: where they begin, or DMA_MAPPING_ERROR for anywhere
- *
- * Context: any, under the RCU read lock, or without clients and under
- * dma_window_mutex, so that the domain stays.
- *
- * Return: true if there were any.
- */
-bool dma_window_iommu_release_retired(struct dma_window_iommu *io,
-				      struct dma_window_client *client,
-				      dma_addr_t addr)
-{
-	struct iommu_domain *domain = READ_ONCE(io->domain);
-	struct hlist_node *next;
-	struct large *large;
-	HLIST_HEAD(found);
-	unsigned long flags;
-	bool any = false;
-
-	spin_lock_irqsave(&io->lock, flags);
-	hlist_for_each_entry_safe(large, next, &io->retired, first) {
-		if ((client && large->client != client) ||
-		    (addr != DMA_MAPPING_ERROR &&
-		     large->iova + large->offset != addr))
-			continue;
-		hlist_del(&large->first);
-		hlist_add_head(&large->first, &found);
-		io->nretired--;
-		any = true;
-	}
-	spin_unlock_irqrestore(&io->lock, flags);
-
-	hlist_for_each_entry_safe(large, next, &found, first) {
-		if (domain)
-			iommu_dma_free_iova(domain->iova_cookie, large->iova,
-					    large->span, NULL);
-		kmem_cache_free(large_cache, large);
-	}
-	return any;
-}
-
-/* ---- Steps of a mapping in place; tests can make each of them fail ---- */
-
-static noinline struct large *dma_window_large_record(void)
-{
-	return kmem_cache_alloc(large_cache, GFP_ATOMIC | __GFP_NOWARN);
-}
-ALLOW_ERROR_INJECTION(dma_window_large_record, NULL);
-
-static noinline struct dma_window_mapping *
-dma_window_large_chunk(struct dma_window_client *client, size_t size,
-		       bool quiet)
-{
-	return dma_window_stand_in_get(client, size, quiet);
-}
-ALLOW_ERROR_INJECTION(dma_window_large_chunk, NULL);
-
-/* Allocate IOVA space. 0 is no IOVA: the first granule is never handed out. */
-static noinline dma_addr_t
-dma_window_large_iova(struct dma_window_client *client,
-		      struct iommu_domain *domain, size_t span)
-{
-	struct device *dev = client->dev;
-	u64 mask = dma_get_mask(dev);
-	dma_addr_t iova;
-
-	iova = iommu_dma_alloc_iova(domain, span, mask, dev);
-	if (unlikely(!iova) &&
-	    dma_window_iommu_release_retired(client->iommu, NULL, DMA_MAPPING_ERROR))
-		iova = iommu_dma_alloc_iova(domain, span, mask, dev);
-	return iova;
-}
-ALLOW_ERROR_INJECTION(dma_window_large_iova, NULL);
-
-static noinline int dma_window_large_map(struct dma_window_client *client,
-					 struct iommu_domain *domain,
-					 dma_addr_t iova, struct scatterlist *sgl,
-					 int nents, size_t span,
-					 enum dma_data_direction dir,
-					 unsigned long attrs)
-{
-	int prot = IOMMU_CACHE;
-	ssize_t ret;
-
-	if (dir != DMA_FROM_DEVICE)
-		prot |= IOMMU_READ;
-	if (dir != DMA_TO_DEVICE)
-		prot |= IOMMU_WRITE;
-	if (attrs & DMA_ATTR_PRIVILEGED)
-		prot |= IOMMU_PRIV;
-
-	ret = iommu_map_sg(domain, iova, sgl, nents, prot, GFP_ATOMIC);
-	if (ret < 0)
-		return ret;
-	return ret == span ? 0 : -EIO;
-}
-ALLOW_ERROR_INJECTION(dma_window_large_map, ERRNO);
-
-/* Unmap a range. The invalidation is complete on return. */
-static noinline int dma_window_revoke_unmap(struct iommu_domain *domain,
-					    dma_addr_t iova, size_t span)
-{
-	/* iommu_unmap() takes more if a part cannot go alone. */
-	return iommu_unmap(domain, iova, span) >= span ? 0 : -EIO;
-}
-ALLOW_ERROR_INJECTION(dma_window_revoke_unmap, ERRNO);
-
-/* ---- Revoking: who decides whether memory goes back ---- */
-
-/**
- * dma_window_iommu_revoke() - take addresses away from the devices of a domain
- * @io: the window in the domain
- * @iova: the first granule's address, bytes
- * @span: whole granules, all of them mapped, bytes
- *
- * The one place that decides whether memory that a device could reach goes back
- * to its owner. If the IOMMU fails, neither the addresses nor the memory behind
- * them may be used again: the caller frees no address and gives back no memory
- * of the window; hold_back() takes care of a driver's memory. A domain that is
- * gone took its mappings along.
- *
- * Context: any, under the RCU read lock or dma_window_mutex.
- *
- * Return: true if no device can reach anything there any more.
- */
-bool dma_window_iommu_revoke(struct dma_window_iommu *io, dma_addr_t iova,
-			     size_t span)
-{
-	struct iommu_domain *domain = READ_ONCE(io->domain);
-
-	if (!domain)
-		return true;
-	if (likely(!dma_window_revoke_unmap(domain, iova, span)))
-		return true;
-	WRITE_ONCE(io->win->leaked, true);
-	this_cpu_add(io->win->pool.cpu->stats.leaked, span);
-	return false;
-}
-
-/**
- * dma_window_iommu_free_iova() - give addresses back to the domain
- * @io: the window in the domain
- * @iova: the first address, bytes
- * @span: whole granules, none of them mapped any more, bytes
- *
- * Context: any, under the RCU read lock or dma_window_mutex.
- */
-void dma_window_iommu_free_iova(struct dma_window_iommu *io, dma_addr_t iova,
-				size_t span)
-{
-	struct iommu_domain *domain = READ_ONCE(io->domain);
-
-	if (domain)
-		iommu_dma_free_iova(domain->iova_cookie, iova, span, NULL);
-}
-
-/**
- * dma_window_iommu_revoke_failed_map() - revoke what a failed map may have left
- * @io: the window in the domain, which is not gone
- * @iova: the first granule's address, bytes
- * @span: whole granules, bytes
- *
- * Call after iommu_map() or iommu_map_sg() failed: they undo what they did but
- * do not say whether they could. Memory that an IOMMU's driver knows to be
- * mapped still is; see patch "iommu/virtio: an unmap does not fail for want of
- * memory" for why a virtio-iommu can be believed that.
- *
- * Context: any, under the RCU read lock or dma_window_mutex.
- *
- * Return: as dma_window_iommu_revoke().
- */
-bool dma_window_iommu_revoke_failed_map(struct dma_window_iommu *io,
-					dma_addr_t iova, size_t span)
-{
-	size_t at;
-
-	for (at = 0; at < span; at += io->granule)
-		if (iommu_iova_to_phys(io->domain, iova + at) &&
-		    !dma_window_iommu_revoke(io, iova + at, io->granule))
-			return false;
-	return true;
-}
-
-/*
- * Keep memory from being allocated again, as far as it has references to take:
- * objects of slabs have none, nor have tails of pages that are not compound.
- */
-static void hold_pages(phys_addr_t phys, size_t size)
-{
-	unsigned long pfn, end = PHYS_PFN(phys + size - 1);
-
-	for (pfn = PHYS_PFN(phys); pfn <= end; pfn++) {
-		struct folio *folio = page_folio(pfn_to_page(pfn));
-
-		if (!folio_test_slab(folio))
-			folio_try_get(folio);
-	}
-}
-
-/* Cut off a device: without bus mastering, PCI devices reach no memory. */
-static void cut_off(struct dma_window_client *client, size_t span)
-{
-	struct device *dev = client->dev;
-
-	set_dma_ops(dev, &dma_window_deny_ops);
-	if (dev_is_pci(dev))
-		pci_clear_master(to_pci_dev(dev));
-	dev_err(dev, "%s: the IOMMU does not let go of %zu bytes: the device %s\n",
-		client->win->name, span,
-		dev_is_pci(dev) ? "is cut off" : "CANNOT be cut off");
-}
-
-/*
- * The IOMMU did not let go of a driver's memory, whose owner goes on using it,
- * or gives it to others. Cut off all devices that share the domain, and let no
- * driver have them while the domain lasts. Should a driver turn bus mastering
- * on again, the memory in @sgl that can be held is nobody else's at least.
- */
-static void hold_back(struct dma_window_client *client, struct scatterlist *sgl,
-		      int nents, size_t span)
-{
-	struct dma_window_client *other;
-	struct scatterlist *sg;
-	int i;
-
-	for_each_sg(sgl, sg, nents, i)
-		if (sg->length)
-			hold_pages(sg_phys(sg), sg->length);
-
-	if (READ_ONCE(client->iommu->exposed))
-		return;
-	WRITE_ONCE(client->iommu->exposed, true);
-	for (i = 0; i < BIT(DMA_WINDOW_CLIENTS_BITS); i++)
-		hlist_for_each_entry_rcu(other, &dma_window_clients[i], node)
-			if (other->iommu == client->iommu)
-				cut_off(other, span);
-}
-
-/* ---- The table of mappings in place ---- */
-
-static void large_publish(struct dma_window_iommu *io, struct large *large)
-{
-	struct dma_window_bucket *bucket = bucket_of(io, large->iova);
-	unsigned long flags;
-
-	spin_lock_irqsave(&bucket->lock, flags);
-	hlist_add_head(&large->first, &bucket->first);
-	spin_unlock_irqrestore(&bucket->lock, flags);
-
-	if (!large->tail)
-		return;
-	bucket = bucket_of(io, last_granule(io, large));
-	spin_lock_irqsave(&bucket->lock, flags);
-	hlist_add_head(&large->last, &bucket->last);
-	spin_unlock_irqrestore(&bucket->lock, flags);
-}
-
-static void large_unpublish_tail(struct dma_window_iommu *io,
-				 struct large *large)
-{
-	struct dma_window_bucket *bucket;
-	unsigned long flags;
-
-	if (!large->tail)
-		return;
-	bucket = bucket_of(io, last_granule(io, large));
-	spin_lock_irqsave(&bucket->lock, flags);
-	hlist_del(&large->last);
-	spin_unlock_irqrestore(&bucket->lock, flags);
-}
-
-/* Take the mapping that begins at @addr away from everybody else. */
-static struct large *large_claim(struct dma_window_client *client,
-				 dma_addr_t addr)
-{
-	struct dma_window_iommu *io = client->iommu;
-	struct dma_window_bucket *bucket = bucket_of(io, addr);
-	struct large *large;
-	unsigned long flags;
-
-	spin_lock_irqsave(&bucket->lock, flags);
-	hlist_for_each_entry(large, &bucket->first, first) {
-		if (large->iova + large->offset == addr &&
-		    large->client == client) {
-			hlist_del(&large->first);
-			spin_unlock_irqrestore(&bucket->lock, flags);
-			large_unpublish_tail(io, large);
-			return large;
-		}
-	}
-	spin_unlock_irqrestore(&bucket->lock, flags);
-	return NULL;
-}
-
-/* ---- Mapping in place ---- */
-
-static void *chunk_vaddr(const struct dma_window *win,
-			 const struct dma_window_mapping *chunk)
-{
-	return win->vaddr + ((u64)chunk->slot << DMA_WINDOW_SLOT_SHIFT);
-}
-
-static void set_seg(struct scatterlist *sg, phys_addr_t phys, size_t size)
-{
-	sg_set_page(sg, pfn_to_page(PHYS_PFN(phys)), size, offset_in_page(phys));
-}
-
-/*
- * Fill a chunk for the device's first look: at @from, @size bytes of the
- * driver's buffer at @orig; zeroes around them. If the device is to write them,
- * all is zeroes, or with DMA_ATTR_WINDOW_NO_FILL left as it is.
- */
-static void chunk_fill(void *chunk, size_t granule, size_t from,
-		       phys_addr_t orig, size_t size,
-		       enum dma_data_direction dir, unsigned long attrs)
-{
-	if (dir == DMA_FROM_DEVICE) {
-		if (!(attrs & DMA_ATTR_WINDOW_NO_FILL))
-			memset(chunk, 0, granule);
-		return;
-	}
-	memset(chunk, 0, from);
-	memcpy(chunk + from, phys_to_virt(orig), size);
-	memset(chunk + from + size, 0, granule - from - size);
-}
-
-static size_t head_size(const struct dma_window_iommu *io,
-			const struct large *large)
-{
-	return large->head ? io->granule - large->offset : 0;
-}
-
-static size_t tail_size(const struct dma_window_iommu *io,
-			const struct large *large)
-{
-	return large->tail ? (large->offset + large->size) & (io->granule - 1) : 0;
-}
-
-/* A chunk in a device's reach is lost to the window, as is its record. */
-static void chunk_free(struct dma_window_iommu *io,
-		       struct dma_window_mapping *chunk, bool revoked)
-{
-	if (!chunk)
-		return;
-	if (revoked)
-		dma_window_stand_in_put(io->win, chunk);
-	else
-		kmemleak_not_leak(chunk);
-}
-
-static void large_put_chunks(struct dma_window_iommu *io, struct large *large,
-			     bool revoked)
-{
-	chunk_free(io, large->head, revoked);
-	chunk_free(io, large->tail, revoked);
-}
-
-static void large_free(struct dma_window_iommu *io, struct large *large,
-		       bool revoked)
-{
-	large_put_chunks(io, large, revoked);
-	kmem_cache_free(large_cache, large);
-}
-
-static void fail_iommu(struct dma_window_client *client, size_t size,
-		       unsigned long attrs, const char *what)
-{
-	dma_window_fail(client, &client->win->pool.cpu->stats.fail_iommu,
-			"iommu", size);
-	if (!(attrs & DMA_ATTR_NO_WARN) && __ratelimit(&client->ratelimit))
-		dev_warn(client->dev, "%s: a mapping of %zu bytes failed: %s\n",
-			 client->win->name, size, what);
-}
+/* ---- Copy or map ---- */
 
 /* Tell whether a buffer can be mapped in place, going by use, not size. */
-static bool may_map(const struct dma_window_client *client,
-		    enum dma_data_direction dir, unsigned long attrs)
+static bool may_map_in_place(const struct dma_window_client *client,
+			     enum dma_data_direction dir, unsigned long attrs)
 {
 	/*
 	 * Bounce a buffer that is handed over later, by hand: mapped in place,
@@ -516,10 +110,9 @@ static bool may_map(const struct dma_window_client *client,
  * @dir: direction
  * @attrs: as for dma_window_bounce_map()
  *
- * The only place where this choice is made, but for lists: of these, entries of
- * whole granules that follow each other are mapped together if may_map() allows
- * it and they are larger than copybreak in sum. What the device may read of a
- * driver's memory (I3) depends on the choice:
+ * The only place where this choice is made. It is made for a buffer, or for a
+ * run of list entries of whole granules, which then are one buffer. What the
+ * device may read of a driver's memory (I3) depends on the choice:
  *
  *  - TO_DEVICE and BIDIRECTIONAL buffers are handed over for reading as they
  *    are, so they may be mapped in place; with DMA_ATTR_SKIP_CPU_SYNC only the
@@ -530,6 +123,9 @@ static bool may_map(const struct dma_window_client *client,
  *    driver may have handed over the same memory for reading by another
  *    mapping, or be about to.
  *  - In a guest whose memory is encrypted nothing but the window is shared.
+ *
+ * bounce_map_fast() bounces without asking: buffers of up to copybreak bytes,
+ * for which the answer is to copy in any case.
  *
  * Context: any.
  *
@@ -544,157 +140,496 @@ enum dma_window_way dma_window_iommu_way(const struct dma_window_client *client,
 
 	/* A buffer without a whole granule would have nothing in place. */
 	if (ALIGN(phys, granule) >= ALIGN_DOWN(phys + size, granule) ||
-	    !may_map(client, dir, attrs))
+	    !may_map_in_place(client, dir, attrs))
 		return DMA_WINDOW_COPY;
 	return size <= READ_ONCE(client->copybreak) ? DMA_WINDOW_COPY_OR_MAP :
 						      DMA_WINDOW_MAP;
 }
 
-static dma_addr_t large_map(struct dma_window_client *client, phys_addr_t phys,
-			    size_t size, enum dma_data_direction dir,
-			    unsigned long attrs)
+/* ---- The tree of mappings in place, by IOVA: none overlaps another ---- */
+
+static bool inplace_less(struct rb_node *a, const struct rb_node *b)
 {
-	bool quiet = attrs & DMA_ATTR_NO_WARN;
-	struct dma_window_iommu *io = client->iommu;
-	struct dma_window_stats __percpu *stats = &io->win->pool.cpu->stats;
-	struct iommu_domain *domain = READ_ONCE(io->domain);
-	struct device *dev = client->dev;
-	size_t mask = io->granule - 1;
-	struct dma_window_device_stats *own;
-	struct scatterlist sgl[3];
-	size_t head, tail, bounced;
-	struct large *large;
+	return rb_entry(a, struct inplace, node)->iova <
+	       rb_entry(b, struct inplace, node)->iova;
+}
+
+static void inplace_publish(struct dma_window_iommu *io, struct inplace *ip)
+{
 	unsigned long flags;
+
+	spin_lock_irqsave(&io->lock, flags);
+	rb_add(&ip->node, &io->inplace, inplace_less);
+	spin_unlock_irqrestore(&io->lock, flags);
+}
+
+/* The first mapping in the tree whose granules end behind @addr, or NULL. */
+static struct inplace *inplace_from(struct dma_window_iommu *io, dma_addr_t addr)
+{
+	struct rb_node *node = io->inplace.rb_node;
+	struct inplace *ip, *from = NULL;
+
+	lockdep_assert_held(&io->lock);
+
+	while (node) {
+		ip = rb_entry(node, struct inplace, node);
+		if (addr < ip->iova) {
+			from = ip;
+			node = node->rb_left;
+		} else if (addr - ip->iova >= ip->span) {
+			node = node->rb_right;
+		} else {
+			return ip;
+		}
+	}
+	return from;
+}
+
+/* The mapping whose granules hold @addr, or NULL. */
+static struct inplace *inplace_at(struct dma_window_iommu *io, dma_addr_t addr)
+{
+	struct inplace *ip = inplace_from(io, addr);
+
+	return ip && ip->iova <= addr ? ip : NULL;
+}
+
+static bool inplace_is_retired(const struct inplace *ip)
+{
+	return (unsigned long)ip->client & DMA_WINDOW_RETIRED;
+}
+
+/* Tell whether a mapping is, or was before it was retired, @client's. */
+static bool inplace_is_of(const struct inplace *ip,
+			  const struct dma_window_client *client)
+{
+	return ip->client == client || ip->client == dma_window_retired(client);
+}
+
+/* Take a mapping out of the tree. */
+static void inplace_unpublish(struct dma_window_iommu *io, struct inplace *ip)
+{
+	lockdep_assert_held(&io->lock);
+
+	rb_erase(&ip->node, &io->inplace);
+	io->nretired -= inplace_is_retired(ip);
+}
+
+/* Take the mapping that begins at @addr away from everybody else. */
+static struct inplace *inplace_claim(struct dma_window_client *client,
+				     dma_addr_t addr)
+{
+	struct dma_window_iommu *io = client->iommu;
+	struct inplace *ip;
+	unsigned long flags;
+
+	spin_lock_irqsave(&io->lock, flags);
+	ip = inplace_at(io, addr);
+	if (ip && (ip->iova + ip->offset != addr || !inplace_is_of(ip, client)))
+		ip = NULL;
+	if (ip)
+		inplace_unpublish(io, ip);
+	spin_unlock_irqrestore(&io->lock, flags);
+	return ip;
+}
+
+/*
+ * Take the next live mapping of @client's from *@at on away from everybody
+ * else; with a NULL @client, the next retired one. *@at is then behind it.
+ */
+static struct inplace *inplace_claim_next(struct dma_window_iommu *io,
+					  struct dma_window_client *client,
+					  dma_addr_t *at)
+{
+	bool found = false;
+	struct inplace *ip;
+	unsigned long flags;
+	int steps;
+
+	do {
+		/* Look at a few mappings, then let others have the lock. */
+		spin_lock_irqsave(&io->lock, flags);
+		for (steps = 0; steps < 32 && !found; steps++) {
+			ip = inplace_from(io, *at);
+			if (!ip)
+				break;
+			*at = ip->iova + ip->span;
+			found = client ? ip->client == client :
+					 inplace_is_retired(ip);
+		}
+		if (found)
+			inplace_unpublish(io, ip);
+		spin_unlock_irqrestore(&io->lock, flags);
+	} while (ip && !found);
+	return found ? ip : NULL;
+}
+
+/* Put a mapping that is undone back into the tree, unless there are many. */
+static bool inplace_retire(struct dma_window_iommu *io, struct inplace *ip)
+{
+	unsigned long flags;
+	bool kept;
+
+	spin_lock_irqsave(&io->lock, flags);
+	kept = io->nretired < MAX_RETIRED;
+	if (kept) {
+		ip->client = dma_window_retired(ip->client);
+		io->nretired++;
+		rb_add(&ip->node, &io->inplace, inplace_less);
+	}
+	spin_unlock_irqrestore(&io->lock, flags);
+	return kept;
+}
+
+static void inplace_free_retired(struct dma_window_iommu *io,
+				 struct inplace *ip)
+{
+	dma_window_iommu_free_iova(io, ip->iova, ip->span);
+	kmem_cache_free(inplace_cache, ip);
+}
+
+/**
+ * dma_window_iommu_release_retired() - free a domain's retired mappings
+ * @io: the window in the domain
+ *
+ * Context: any, under the RCU read lock, or without clients and under
+ * dma_window_mutex, so that the domain stays.
+ *
+ * Return: true if there were any.
+ */
+bool dma_window_iommu_release_retired(struct dma_window_iommu *io)
+{
+	struct inplace *ip;
+	dma_addr_t at = 0;
+	bool any = false;
+
+	if (!READ_ONCE(io->nretired))
+		return false;
+	while ((ip = inplace_claim_next(io, NULL, &at))) {
+		inplace_free_retired(io, ip);
+		any = true;
+	}
+	return any;
+}
+
+/* ---- Stand-ins for a mapping's first and last granule ---- */
+
+static void *stand_in_vaddr(const struct dma_window *win,
+			    const struct dma_window_mapping *stand_in)
+{
+	return win->vaddr + ((u64)stand_in->slot << DMA_WINDOW_SLOT_SHIFT);
+}
+
+/* Bytes of the buffer that the head, or the tail, stands in for. */
+static size_t head_size(const struct dma_window_iommu *io,
+			const struct inplace *ip)
+{
+	return ip->head ? io->granule - ip->offset : 0;
+}
+
+static size_t tail_size(const struct dma_window_iommu *io,
+			const struct inplace *ip)
+{
+	return ip->tail ? (ip->offset + ip->size) & (io->granule - 1) : 0;
+}
+
+/*
+ * Fill a stand-in for the device's first look: at @from, @size bytes of the
+ * driver's buffer at @orig; zeroes around them. If the device is to write them,
+ * all is zeroes, or with DMA_ATTR_WINDOW_NO_FILL left as it is.
+ */
+static void stand_in_fill(void *vaddr, size_t granule, size_t from,
+			  phys_addr_t orig, size_t size,
+			  enum dma_data_direction dir, unsigned long attrs)
+{
+	if (dir == DMA_FROM_DEVICE) {
+		if (!(attrs & DMA_ATTR_WINDOW_NO_FILL))
+			memset(vaddr, 0, granule);
+		return;
+	}
+	memset(vaddr, 0, from);
+	memcpy(vaddr + from, phys_to_virt(orig), size);
+	memset(vaddr + from + size, 0, granule - from - size);
+}
+
+/*
+ * Copy what stand-ins have of the buffer's bytes from @begin up to @end, to the
+ * driver's buffer or from there. Returns how many bytes that were.
+ */
+static size_t stand_in_copy(struct dma_window_iommu *io,
+			    const struct inplace *ip, size_t begin, size_t end,
+			    bool to_driver)
+{
+	size_t head = min(head_size(io, ip), end);
+	size_t tail = max(ip->size - tail_size(io, ip), begin);
+	size_t copied = 0;
+
+	if (begin < head) {
+		void *in = stand_in_vaddr(io->win, ip->head) + ip->offset + begin;
+		void *out = phys_to_virt(ip->orig) + begin;
+
+		copied = head - begin;
+		memcpy(to_driver ? out : in, to_driver ? in : out, copied);
+	}
+	if (tail < end) {
+		void *in = stand_in_vaddr(io->win, ip->tail) +
+			   (tail - (ip->size - tail_size(io, ip)));
+		void *out = phys_to_virt(ip->orig) + tail;
+
+		copied += end - tail;
+		memcpy(to_driver ? out : in, to_driver ? in : out, end - tail);
+	}
+	return copied;
+}
+
+/* A stand-in that a device still reaches is lost to the window, and its record. */
+static void stand_in_free(struct dma_window_iommu *io,
+			  struct dma_window_mapping *stand_in, bool revoked)
+{
+	if (!stand_in)
+		return;
+	if (revoked)
+		dma_window_stand_in_put(io->win, stand_in);
+	else
+		kmemleak_not_leak(stand_in);
+}
+
+/* ---- Mapping in place ---- */
+
+static void report_iommu(struct dma_window_client *client, size_t size,
+			 unsigned long attrs, const char *what)
+{
+	dma_window_fail(client, iommu, size);
+	if (!(attrs & DMA_ATTR_NO_WARN) && __ratelimit(&client->ratelimit))
+		dev_warn(client->dev, "%s: a mapping of %zu bytes failed: %s\n",
+			 client->win->name, size, what);
+}
+
+static void inplace_free(struct dma_window_iommu *io, struct inplace *ip,
+			 bool revoked)
+{
+	stand_in_free(io, ip->head, revoked);
+	stand_in_free(io, ip->tail, revoked);
+	kmem_cache_free(inplace_cache, ip);
+}
+
+/*
+ * Make the record of a mapping, with the stand-ins that it needs. Tests can make
+ * this step, and each of those below that is noinline, fail.
+ */
+static noinline struct inplace *
+dma_window_inplace_new(struct dma_window_client *client, phys_addr_t orig,
+		       size_t offset, size_t size, enum dma_data_direction dir,
+		       unsigned long attrs)
+{
+	struct dma_window_iommu *io = client->iommu;
+	bool quiet = attrs & DMA_ATTR_NO_WARN;
+	struct inplace *ip;
+
+	ip = kmem_cache_alloc(inplace_cache, GFP_ATOMIC | __GFP_NOWARN);
+	if (!ip) {
+		dma_window_fail(client, nomem, size);
+		return NULL;
+	}
+	ip->client = client;
+	ip->span = ALIGN(offset + size, io->granule);
+	ip->offset = offset;
+	ip->size = size;
+	ip->orig = orig;
+	ip->head = NULL;
+	ip->tail = NULL;
+	ip->dir = dir;
+
+	if (offset) {
+		ip->head = dma_window_stand_in_get(client, io->granule, quiet);
+		if (!ip->head)
+			goto free;
+	}
+	if ((offset + size) & (io->granule - 1)) {
+		ip->tail = dma_window_stand_in_get(client, io->granule, quiet);
+		if (!ip->tail)
+			goto free;
+	}
+	return ip;
+
+free:
+	inplace_free(io, ip, true);
+	return NULL;
+}
+ALLOW_ERROR_INJECTION(dma_window_inplace_new, NULL);
+
+/* Allocate IOVA space. 0 is no IOVA: the first granule is never handed out. */
+static noinline dma_addr_t
+dma_window_inplace_iova(struct dma_window_client *client,
+			struct iommu_domain *domain, size_t span)
+{
+	struct device *dev = client->dev;
+	u64 mask = dma_get_mask(dev);
+	dma_addr_t iova;
+
+	iova = iommu_dma_alloc_iova(domain, span, mask, dev);
+	if (unlikely(!iova) && dma_window_iommu_release_retired(client->iommu))
+		iova = iommu_dma_alloc_iova(domain, span, mask, dev);
+	return iova;
+}
+ALLOW_ERROR_INJECTION(dma_window_inplace_iova, NULL);
+
+static noinline int dma_window_inplace_iommu_map(struct iommu_domain *domain,
+						 const struct inplace *ip,
+						 struct scatterlist *sgl,
+						 int nents, unsigned long attrs)
+{
+	int prot = IOMMU_CACHE;
+	ssize_t ret;
+
+	if (ip->dir != DMA_FROM_DEVICE)
+		prot |= IOMMU_READ;
+	if (ip->dir != DMA_TO_DEVICE)
+		prot |= IOMMU_WRITE;
+	if (attrs & DMA_ATTR_PRIVILEGED)
+		prot |= IOMMU_PRIV;
+
+	ret = iommu_map_sg(domain, ip->iova, sgl, nents, prot, GFP_ATOMIC);
+	if (ret < 0)
+		return ret;
+	return ret == ip->span ? 0 : -EIO;
+}
+ALLOW_ERROR_INJECTION(dma_window_inplace_iommu_map, ERRNO);
+
+/*
+ * Map the granules of @sgl for @ip, and let others find it. Returns the bus
+ * address of the first byte. If that fails, @ip is freed.
+ */
+static dma_addr_t inplace_begin(struct dma_window_client *client,
+				struct inplace *ip, struct scatterlist *sgl,
+				int nents, unsigned long attrs)
+{
+	struct dma_window_iommu *io = client->iommu;
+	size_t head = head_size(io, ip), tail = tail_size(io, ip);
+	struct iommu_domain *domain = READ_ONCE(io->domain);
+	struct dma_window_device_stats *own;
+	struct dma_window_stats *stats;
 	bool revoked = true;
+	unsigned long flags;
 	dma_addr_t addr;
-	int n = 0;
+	size_t bounced;
 
-	if (!domain || size > DMA_WINDOW_MAX_LARGE) {
-		fail_iommu(client, size, attrs,
-			   domain ? "more than can be mapped at once" :
-				    "its IOMMU domain is gone");
-		return DMA_MAPPING_ERROR;
-	}
-
-	large = dma_window_large_record();
-	if (!large) {
-		dma_window_fail(client, &stats->fail_nomem, "nomem", size);
-		return DMA_MAPPING_ERROR;
-	}
-	large->client = client;
-	large->offset = phys & mask;
-	large->size = size;
-	large->span = ALIGN(large->offset + size, io->granule);
-	large->orig = phys;
-	large->dir = dir;
-	large->head = NULL;
-	large->tail = NULL;
-
-	if (large->offset) {
-		large->head = dma_window_large_chunk(client, io->granule, quiet);
-		if (!large->head)
-			goto free;
-	}
-	if ((large->offset + size) & mask) {
-		large->tail = dma_window_large_chunk(client, io->granule, quiet);
-		if (!large->tail)
-			goto free;
-	}
-
-	head = head_size(io, large);
-	tail = tail_size(io, large);
-	sg_init_table(sgl, 1 + !!head + !!tail);
-	if (head) {
-		void *chunk = chunk_vaddr(io->win, large->head);
-
-		chunk_fill(chunk, io->granule, large->offset, phys, head, dir,
-			   attrs);
-		set_seg(&sgl[n++], virt_to_phys(chunk), io->granule);
-	}
-	set_seg(&sgl[n++], phys + head, size - head - tail);
-	if (tail) {
-		void *chunk = chunk_vaddr(io->win, large->tail);
-
-		chunk_fill(chunk, io->granule, 0, phys + size - tail, tail, dir,
-			   attrs);
-		set_seg(&sgl[n++], virt_to_phys(chunk), io->granule);
-	}
-
-	large->iova = dma_window_large_iova(client, domain, large->span);
-	if (!large->iova) {
-		fail_iommu(client, size, attrs, "no IOVA space within its DMA mask");
+	if (!domain) {
+		report_iommu(client, ip->size, attrs, "its IOMMU domain is gone");
 		goto free;
 	}
-	if (dma_window_large_map(client, domain, large->iova, sgl, n,
-				 large->span, dir, attrs)) {
-		fail_iommu(client, size, attrs, "the IOMMU does not map it");
-		revoked = dma_window_iommu_revoke_failed_map(io, large->iova, large->span);
+	ip->iova = dma_window_inplace_iova(client, domain, ip->span);
+	if (!ip->iova) {
+		report_iommu(client, ip->size, attrs,
+			     "no IOVA space within its DMA mask");
+		goto free;
+	}
+	if (dma_window_inplace_iommu_map(domain, ip, sgl, nents, attrs)) {
+		report_iommu(client, ip->size, attrs,
+			     "the IOMMU does not map it");
+		revoked = dma_window_iommu_revoke_failed_map(io, ip->iova,
+							     ip->span);
 		if (likely(revoked))
-			dma_window_iommu_free_iova(io, large->iova, large->span);
+			dma_window_iommu_free_iova(io, ip->iova, ip->span);
 		else
-			hold_back(client, &sgl[!!head], 1, large->span);
+			dma_window_iommu_hold_back(client, sgl, nents, ip->span);
 		goto free;
 	}
 
-	bounced = dir == DMA_FROM_DEVICE ? 0 : head + tail;
-	addr = large->iova + large->offset;
+	bounced = ip->dir == DMA_FROM_DEVICE ? 0 : head + tail;
 	local_irq_save(flags);
-	this_cpu_ptr(stats)->maps++;
-	this_cpu_ptr(stats)->bytes_in += bounced;
+	stats = &this_cpu_ptr(io->win->pool.cpu)->stats;
+	stats->maps++;
+	stats->bytes_in += bounced;
 	own = this_cpu_ptr(client->stats);
 	own->iommu_maps++;
 	own->bytes_in += bounced;
-	own->granules += (size - head - tail) >> io->shift;
+	own->granules += (ip->size - head - tail) >> io->shift;
 	own->heads += !!head;
 	own->tails += !!tail;
 	local_irq_restore(flags);
 	/* End the skipping of syncs: it may date from before the window. */
-	dma_reset_need_sync(dev);
-	large_publish(io, large);
-	trace_dma_window_map(dev, addr, size, dir, attrs, bounced);
+	dma_reset_need_sync(client->dev);
+	addr = ip->iova + ip->offset;
+	trace_dma_window_map(client->dev, addr, ip->size, ip->dir, attrs,
+			     bounced);
+	inplace_publish(io, ip);
 	return addr;
 
 free:
-	large_free(io, large, revoked);
+	inplace_free(io, ip, revoked);
 	return DMA_MAPPING_ERROR;
 }
 
-static void copy_back(struct dma_window_iommu *io, struct large *large)
+static void sg_set_phys(struct scatterlist *sg, phys_addr_t phys, size_t size)
 {
-	size_t head = head_size(io, large), tail = tail_size(io, large);
-
-	if (head)
-		memcpy(phys_to_virt(large->orig),
-		       chunk_vaddr(io->win, large->head) + large->offset, head);
-	if (tail)
-		memcpy(phys_to_virt(large->orig + large->size - tail),
-		       chunk_vaddr(io->win, large->tail), tail);
+	sg_set_page(sg, pfn_to_page(PHYS_PFN(phys)), size, offset_in_page(phys));
 }
 
-/* Hold back the memory of @large. @sgl: its list, if it is of one. */
-static void large_hold_back(struct dma_window_client *client,
-			    const struct large *large, struct scatterlist *sgl,
-			    int nents)
+static dma_addr_t inplace_map(struct dma_window_client *client,
+			      phys_addr_t phys, size_t size,
+			      enum dma_data_direction dir, unsigned long attrs)
 {
 	struct dma_window_iommu *io = client->iommu;
-	size_t head = head_size(io, large), tail = tail_size(io, large);
+	size_t granule = io->granule, head, tail;
+	struct scatterlist sgl[3];
+	struct inplace *ip;
+	int n = 0;
+
+	if (size > DMA_WINDOW_MAX_IN_PLACE) {
+		report_iommu(client, size, attrs,
+			     "more than can be mapped at once");
+		return DMA_MAPPING_ERROR;
+	}
+	ip = dma_window_inplace_new(client, phys, phys & (granule - 1), size,
+				    dir, attrs);
+	if (!ip)
+		return DMA_MAPPING_ERROR;
+
+	head = head_size(io, ip);
+	tail = tail_size(io, ip);
+	sg_init_table(sgl, 1 + !!head + !!tail);
+	if (head) {
+		void *vaddr = stand_in_vaddr(io->win, ip->head);
+
+		stand_in_fill(vaddr, granule, ip->offset, phys, head, dir, attrs);
+		sg_set_phys(&sgl[n++], virt_to_phys(vaddr), granule);
+	}
+	sg_set_phys(&sgl[n++], phys + head, size - head - tail);
+	if (tail) {
+		void *vaddr = stand_in_vaddr(io->win, ip->tail);
+
+		stand_in_fill(vaddr, granule, 0, phys + size - tail, tail, dir,
+			      attrs);
+		sg_set_phys(&sgl[n++], virt_to_phys(vaddr), granule);
+	}
+	return inplace_begin(client, ip, sgl, n, attrs);
+}
+
+/* Hold back the driver's memory of @ip. @sgl: its list, if it is of one. */
+static void inplace_hold_back(struct dma_window_client *client,
+			      const struct inplace *ip,
+			      struct scatterlist *sgl, int nents)
+{
+	struct dma_window_iommu *io = client->iommu;
+	size_t head = head_size(io, ip), tail = tail_size(io, ip);
 	struct scatterlist middle;
 
-	if (large->orig != PHYS_ADDR_MAX) {
+	if (ip->orig != PHYS_ADDR_MAX) {
 		sg_init_table(&middle, 1);
-		set_seg(&middle, large->orig + head, large->size - head - tail);
+		sg_set_phys(&middle, ip->orig + head, ip->size - head - tail);
 		sgl = &middle;
 		nents = 1;
 	}
-	hold_back(client, sgl, nents, large->span);
+	dma_window_iommu_hold_back(client, sgl, nents, ip->span);
 }
 
 /*
- * Undo a mapping that nobody else can find any more. @sgl: the list that the
+ * End a mapping that nobody else can find any more. @sgl: the list that the
  * mapping may be of, or NULL. With @retire, its IOVA and its record stay.
  */
-static void large_undo(struct dma_window_client *client, struct large *large,
-		       struct scatterlist *sgl, int nents, bool copy, bool retire)
+static void inplace_end(struct dma_window_client *client, struct inplace *ip,
+			struct scatterlist *sgl, int nents, bool copy,
+			bool retire)
 {
 	struct dma_window_iommu *io = client->iommu;
 	struct dma_window_device_stats *own;
@@ -703,17 +638,15 @@ static void large_undo(struct dma_window_client *client, struct large *large,
 	size_t copied = 0;
 	bool revoked;
 
-	revoked = dma_window_iommu_revoke(io, large->iova, large->span);
+	revoked = dma_window_iommu_revoke(io, ip->iova, ip->span);
 	/* Forgotten memory may have another owner: hold none of it. */
 	if (unlikely(!revoked && retire))
-		hold_back(client, NULL, 0, large->span);
+		dma_window_iommu_hold_back(client, NULL, 0, ip->span);
 	else if (unlikely(!revoked))
-		large_hold_back(client, large, sgl, nents);
+		inplace_hold_back(client, ip, sgl, nents);
 	/* Copy back now: the device was revoked its access, or cut off. */
-	if (copy && large->dir != DMA_TO_DEVICE) {
-		copied = head_size(io, large) + tail_size(io, large);
-		copy_back(io, large);
-	}
+	if (copy && ip->dir != DMA_TO_DEVICE)
+		copied = stand_in_copy(io, ip, 0, ip->size, true);
 	local_irq_save(flags);
 	stats = &this_cpu_ptr(io->win->pool.cpu)->stats;
 	stats->unmaps++;
@@ -722,113 +655,28 @@ static void large_undo(struct dma_window_client *client, struct large *large,
 	own->iommu_unmaps++;
 	own->bytes_out += copied;
 	local_irq_restore(flags);
-	trace_dma_window_unmap(client->dev, large->iova + large->offset,
-			       large->size, large->dir,
-			       copy ? 0 : DMA_ATTR_SKIP_CPU_SYNC, copied);
-	large_put_chunks(io, large, revoked);
-	if (retire && revoked && READ_ONCE(io->domain) && large_retire(io, large))
-		return;
+	trace_dma_window_unmap(client->dev, ip->iova + ip->offset, ip->size,
+			       ip->dir, copy ? 0 : DMA_ATTR_SKIP_CPU_SYNC,
+			       copied);
+
+	if (retire && revoked && READ_ONCE(io->domain)) {
+		stand_in_free(io, ip->head, true);
+		stand_in_free(io, ip->tail, true);
+		ip->head = NULL;
+		ip->tail = NULL;
+		if (inplace_retire(io, ip))
+			return;
+	}
 	if (revoked)
-		dma_window_iommu_free_iova(io, large->iova, large->span);
-	kmem_cache_free(large_cache, large);
-}
-
-/* Tell whether @addr is in @large, a mapping of @client's. */
-static bool large_has(const struct large *large,
-		      const struct dma_window_client *client, dma_addr_t addr)
-{
-	return large->client == client &&
-	       addr - large->iova - large->offset < large->size;
-}
-
-/*
- * Sync the part of [@addr, @addr + @size) that is in @granule, if a chunk
- * stands for that granule in the mapping that contains @addr.
- */
-static void sync_granule(struct dma_window_client *client, dma_addr_t granule,
-			 dma_addr_t addr, size_t size,
-			 enum dma_data_direction dir, bool for_cpu)
-{
-	struct dma_window_iommu *io = client->iommu;
-	struct dma_window_bucket *bucket = bucket_of(io, granule);
-	struct dma_window_mapping *chunk = NULL;
-	dma_addr_t begin, end;
-	struct large *large;
-	unsigned long flags;
-	size_t copied = 0;
-	void *in, *out;
-
-	/* Copy under the lock, against a racing unmap: a granule at most. */
-	spin_lock_irqsave(&bucket->lock, flags);
-	hlist_for_each_entry(large, &bucket->first, first) {
-		if (large->iova == granule && large_has(large, client, addr)) {
-			chunk = large->head;
-			break;
-		}
-	}
-	if (!chunk) {
-		hlist_for_each_entry(large, &bucket->last, last) {
-			if (last_granule(io, large) == granule &&
-			    large_has(large, client, addr)) {
-				chunk = large->tail;
-				break;
-			}
-		}
-	}
-	if (!chunk || dir == (for_cpu ? DMA_TO_DEVICE : DMA_FROM_DEVICE) ||
-	    large->dir == (for_cpu ? DMA_TO_DEVICE : DMA_FROM_DEVICE))
-		goto out;
-
-	begin = max3(addr, granule, large->iova + large->offset);
-	end = min3(addr + size, granule + io->granule,
-		   large->iova + large->offset + large->size);
-	if (begin >= end)
-		goto out;
-	copied = end - begin;
-	in = chunk_vaddr(io->win, chunk) + (begin - granule);
-	out = phys_to_virt(large->orig) + (begin - large->iova - large->offset);
-	if (for_cpu)
-		memcpy(out, in, copied);
-	else
-		memcpy(in, out, copied);
-out:
-	spin_unlock_irqrestore(&bucket->lock, flags);
-	if (!copied)
-		return;
-	if (for_cpu) {
-		this_cpu_add(io->win->pool.cpu->stats.bytes_out, copied);
-		this_cpu_add(client->stats->bytes_out, copied);
-	} else {
-		this_cpu_add(io->win->pool.cpu->stats.bytes_in, copied);
-		this_cpu_add(client->stats->bytes_in, copied);
-	}
-	trace_dma_window_sync(client->dev, begin, copied, dir, for_cpu, copied);
+		dma_window_iommu_free_iova(io, ip->iova, ip->span);
+	inplace_free(io, ip, revoked);
 }
 
 /* ---- Entry points of the operations ---- */
 
-static bool in_window(const struct dma_window_client *client, dma_addr_t addr)
-{
-	return addr - client->bus_base < client->win->size;
-}
-
-/**
- * dma_window_iommu_map() - map a buffer of a device behind an IOMMU
- * @dev: the device
- * @phys: physical address of the buffer, in the linear map
- * @size: bytes
- * @dir: direction
- * @attrs: as for dma_window_bounce_map()
- *
- * Called for what dma_window_bounce_map() could not do at once.
- *
- * Context: any.
- *
- * Return: the bus address, or DMA_MAPPING_ERROR.
- */
-dma_addr_t dma_window_iommu_map(struct device *dev, phys_addr_t phys,
-				size_t size, enum dma_data_direction dir,
-				unsigned long attrs)
+static dma_addr_t map_not_fast(struct device *dev, phys_addr_t phys,
+			       size_t size, enum dma_data_direction dir,
+			       unsigned long attrs)
 {
 	dma_addr_t addr = DMA_MAPPING_ERROR;
 	struct dma_window_client *client;
@@ -839,115 +687,81 @@ dma_addr_t dma_window_iommu_map(struct device *dev, phys_addr_t phys,
 		goto out;
 	switch (dma_window_iommu_way(client, phys, size, dir, attrs)) {
 	case DMA_WINDOW_COPY:
-		addr = dma_window_bounce(client, phys, size, dir, attrs);
+		addr = dma_window_bounce_map_slow(client, phys, size, dir,
+						  attrs);
 		break;
 	case DMA_WINDOW_COPY_OR_MAP:
 		/* If the whole buffer finds no room, its ends may. */
-		addr = dma_window_bounce(client, phys, size, dir,
-					 attrs | DMA_ATTR_NO_WARN);
+		addr = dma_window_bounce_map_slow(client, phys, size, dir,
+						  attrs | DMA_ATTR_NO_WARN);
 		if (addr != DMA_MAPPING_ERROR)
 			break;
 		fallthrough;
 	case DMA_WINDOW_MAP:
-		addr = large_map(client, phys, size, dir, attrs);
+		addr = inplace_map(client, phys, size, dir, attrs);
 	}
 out:
 	rcu_read_unlock();
 	return addr;
 }
 
-/*
- * Undo a mapping in place, of a buffer or in the list @sgl. Returns the
- * mapping's size in bytes, 0 if there is no mapping.
+/**
+ * dma_window_iommu_map() - map a buffer of a device behind an IOMMU
+ * @dev: the device
+ * @phys: physical address of the buffer, in the linear map
+ * @size: bytes
+ * @dir: direction
+ * @attrs: as for dma_window_bounce_map()
+ *
+ * Context: any.
+ *
+ * Return: the bus address, or DMA_MAPPING_ERROR.
  */
-static size_t large_unmap(struct dma_window_client *client, dma_addr_t addr,
-			  struct scatterlist *sgl, int nents, unsigned long attrs)
+dma_addr_t dma_window_iommu_map(struct device *dev, phys_addr_t phys,
+				size_t size, enum dma_data_direction dir,
+				unsigned long attrs)
 {
-	struct large *large = NULL;
-	size_t size;
+	dma_addr_t addr;
 
-	if (client->iommu && !in_window(client, addr))
-		large = large_claim(client, addr);
-	if (!large) {
-		if (!client->iommu ||
-		    !dma_window_iommu_release_retired(client->iommu, client, addr))
-			dma_window_invalid(client, DMA_WINDOW_BUG_UNMAP, addr);
-		return 0;
-	}
-	size = large->size;
-	large_undo(client, large, sgl, nents, !(attrs & DMA_ATTR_SKIP_CPU_SYNC),
-		   false);
-	return size;
+	if (likely(bounce_map_fast(dev, phys, size, dir, attrs, &addr)))
+		return addr;
+	return map_not_fast(dev, phys, size, dir, attrs);
 }
 
 /**
  * dma_window_iommu_unmap() - undo a mapping in place
- * @dev: the device
- * @addr: what dma_window_iommu_map() returned
+ * @client: the device and its window
+ * @addr: the mapping's bus address
+ * @sgl: the list that the mapping may be of, or NULL
+ * @nents: entries of @sgl
  * @attrs: DMA_ATTR_SKIP_CPU_SYNC skips the copy
  *
- * Called for what dma_window_bounce_unmap() did not find. An address that is
- * not mapped changes nothing. On return, the device cannot reach the buffer any
- * more.
+ * On return, the device cannot reach the buffer any more. To undo what was
+ * retired changes nothing but that its address is free.
  *
- * Context: any.
+ * Context: any, under the RCU read lock.
+ *
+ * Return: bytes that were mapped, all at @addr; 0 if nothing is mapped there.
  */
-void dma_window_iommu_unmap(struct device *dev, dma_addr_t addr,
-			    unsigned long attrs)
+size_t dma_window_iommu_unmap(struct dma_window_client *client, dma_addr_t addr,
+			      struct scatterlist *sgl, int nents,
+			      unsigned long attrs)
 {
-	struct dma_window_client *client;
+	struct inplace *ip;
+	size_t size;
 
-	rcu_read_lock();
-	client = dma_window_client_find(dev);
-	if (likely(client))
-		large_unmap(client, addr, NULL, 0, attrs);
-	rcu_read_unlock();
-}
-
-/*
- * The end of the mapping of @client's that contains @addr, if that mapping
- * begins in @granule, or has a tail there; else 0.
- */
-static dma_addr_t large_end(struct dma_window_client *client, dma_addr_t addr,
-			    dma_addr_t granule)
-{
-	struct dma_window_iommu *io = client->iommu;
-	struct dma_window_bucket *bucket = bucket_of(io, granule);
-	struct large *large;
-	unsigned long flags;
-	dma_addr_t end = 0;
-
-	spin_lock_irqsave(&bucket->lock, flags);
-	hlist_for_each_entry(large, &bucket->first, first)
-		if (large->iova == granule && large_has(large, client, addr))
-			end = large->iova + large->offset + large->size;
-	hlist_for_each_entry(large, &bucket->last, last)
-		if (last_granule(io, large) == granule &&
-		    large_has(large, client, addr))
-			end = large->iova + large->offset + large->size;
-	spin_unlock_irqrestore(&bucket->lock, flags);
-	return end;
-}
-
-/*
- * Cut a sync off at the end of its mapping, as far as that matters: without a
- * tail the end needs no copy. A mapping is found by its first granule; from its
- * middle only by its tail, in the last granule of the sync or the one before,
- * since drivers that round up do so to a page at most.
- */
-static size_t large_clamp(struct dma_window_client *client, dma_addr_t addr,
-			  size_t size, bool *beyond)
-{
-	size_t granule = client->iommu->granule;
-	dma_addr_t last = ALIGN_DOWN(addr + size - 1, granule);
-	dma_addr_t end;
-
-	end = large_end(client, addr, ALIGN_DOWN(addr, granule));
-	if (!end && last > addr)
-		end = large_end(client, addr, last) ?:
-		      large_end(client, addr, last - granule);
-	*beyond = end && size > end - addr;
-	return *beyond ? end - addr : size;
+	if (!client->iommu)
+		return 0;
+	ip = inplace_claim(client, addr);
+	if (!ip)
+		return 0;
+	size = ip->size;
+	if (inplace_is_retired(ip))
+		inplace_free_retired(client->iommu, ip);
+	else
+		inplace_end(client, ip, sgl, nents,
+			    !(attrs & DMA_ATTR_SKIP_CPU_SYNC), false);
+	return size;
 }
 
 /**
@@ -958,75 +772,100 @@ static size_t large_clamp(struct dma_window_client *client, dma_addr_t addr,
  * @dir: direction
  * @for_cpu: copy what the device wrote, else what it is to read
  *
- * Called for what dma_window_bounce_sync() did not find. Only the ends of a
- * mapping need a copy.
+ * Copies what dma_window_bounce_sync() would, as far as stand-ins have it.
  *
  * Context: any, under the RCU read lock.
+ *
+ * Return: false if nothing is mapped at @addr in place; then nothing has
+ * changed.
  */
-void dma_window_iommu_sync(struct dma_window_client *client, dma_addr_t addr,
+bool dma_window_iommu_sync(struct dma_window_client *client, dma_addr_t addr,
 			   size_t size, enum dma_data_direction dir,
 			   bool for_cpu)
 {
+	enum dma_data_direction never = for_cpu ? DMA_TO_DEVICE : DMA_FROM_DEVICE;
 	struct dma_window_iommu *io = client->iommu;
-	dma_addr_t first, last;
-	bool beyond;
+	bool found, beyond = false;
+	size_t from, copied = 0;
+	struct inplace *ip;
+	unsigned long flags;
 
-	if (!io || in_window(client, addr)) {
-		dma_window_invalid(client, DMA_WINDOW_BUG_SYNC, addr);
-		return;
-	}
+	if (!io)
+		return false;
 	if (!size)
-		return;
-	/*
-	 * A chunk stands for a first or a last granule, so no others matter;
-	 * but the last granule of a sync that is rounded up may be the one
-	 * after.
-	 */
-	size = large_clamp(client, addr, size, &beyond);
+		return true;
+	/* Copy under the lock, against a racing unmap: two granules at most. */
+	spin_lock_irqsave(&io->lock, flags);
+	ip = inplace_at(io, addr);
+	from = ip ? addr - ip->iova - ip->offset : 0;
+	found = ip && inplace_is_of(ip, client) && from < ip->size;
+	if (found && !inplace_is_retired(ip)) {
+		/* Cut off as swiotlb does, for drivers that round up. */
+		beyond = size > ip->size - from;
+		size = min(size, ip->size - from);
+		if (dir != never && ip->dir != never)
+			copied = stand_in_copy(io, ip, from, from + size,
+					       for_cpu);
+	}
+	spin_unlock_irqrestore(&io->lock, flags);
 	if (beyond)
 		dma_window_invalid(client, DMA_WINDOW_BUG_SYNC_END, addr);
-	first = ALIGN_DOWN(addr, io->granule);
-	last = ALIGN_DOWN(addr + size - 1, io->granule);
-	sync_granule(client, first, addr, size, dir, for_cpu);
-	if (last != first)
-		sync_granule(client, last, addr, size, dir, for_cpu);
+	if (!copied)
+		return found;
+	if (for_cpu)
+		dma_window_count_out(client, copied);
+	else
+		dma_window_count_in(client, copied);
+	trace_dma_window_sync(client->dev, addr, size, dir, for_cpu, copied);
+	return true;
 }
 
 /* ---- Scatterlists ---- */
 
 /**
- * struct list - a scatterlist that is being mapped
+ * struct sglist - a scatterlist that is being mapped
  * @client: for whom
- * @out: the next entry whose DMA address is to be set
+ * @out: the next entry whose DMA address is to be set, or NULL
+ * @last: the entry whose DMA address was set last, or NULL
  * @nout: how many are set
  * @dir: direction
  * @attrs: attributes
  */
-struct list {
+struct sglist {
 	struct dma_window_client	*client;
 	struct scatterlist		*out;
+	struct scatterlist		*last;
 	int				nout;
 	enum dma_data_direction		dir;
 	unsigned long			attrs;
 };
 
-static void list_emit(struct list *list, dma_addr_t addr, size_t size)
+static void sglist_emit(struct sglist *list, dma_addr_t addr, size_t size)
 {
-	if (list->nout)
-		list->out = sg_next(list->out);
 	sg_dma_address(list->out) = addr;
 	sg_dma_len(list->out) = size;
+	list->last = list->out;
+	list->out = sg_next(list->out);
 	list->nout++;
+}
+
+/* Mark where unmaps and syncs are to stop, if that is before the list's end. */
+static void sglist_end(struct sglist *list, int nents)
+{
+	if (list->nout == nents)
+		return;
+	sg_dma_address(list->out) = DMA_WINDOW_LIST_END;
+	sg_dma_len(list->out) = 0;
 }
 
 /*
  * Count the entries from @sg on, of at most @left, that are of whole granules
  * and can be one range of IOVA. @size: filled with the range's length.
  */
-static int run_of(struct dma_window_client *client, struct scatterlist *sg,
-		  int left, size_t *size)
+static int sglist_run(struct dma_window_client *client, struct scatterlist *sg,
+		      int left, size_t *size)
 {
-	u64 limit = min_t(u64, DMA_WINDOW_MAX_LARGE,
+	u64 limit = min_t(u64, DMA_WINDOW_MAX_IN_PLACE,
 			  (u64)dma_get_seg_boundary(client->dev) + 1 ?: U64_MAX);
 	size_t mask = client->iommu->granule - 1;
 	int n;
@@ -1043,112 +882,64 @@ static int run_of(struct dma_window_client *client, struct scatterlist *sg,
 }
 
 /* Map @n entries from @sg on, together @size bytes of whole granules. */
-static int run_map(struct list *list, struct scatterlist *sg, int n,
-		   size_t size)
+static int sglist_map_run(struct sglist *list, struct scatterlist *sg, int n,
+			  size_t size)
 {
 	struct dma_window_client *client = list->client;
-	struct dma_window_iommu *io = client->iommu;
-	struct dma_window_stats __percpu *stats = &io->win->pool.cpu->stats;
-	struct iommu_domain *domain = READ_ONCE(io->domain);
-	struct device *dev = client->dev;
-	unsigned int max = dma_get_max_seg_size(dev);
-	unsigned long boundary = dma_get_seg_boundary(dev);
-	struct large *large;
+	unsigned int max = dma_get_max_seg_size(client->dev);
+	unsigned long boundary = dma_get_seg_boundary(client->dev);
+	struct inplace *ip;
 	dma_addr_t addr;
 	bool fresh;
 
-	if (!domain) {
-		fail_iommu(client, size, list->attrs, "its IOMMU domain is gone");
-		return -ENODEV;
-	}
-	large = dma_window_large_record();
-	if (!large) {
-		dma_window_fail(client, &stats->fail_nomem, "nomem", size);
+	ip = dma_window_inplace_new(client, PHYS_ADDR_MAX, 0, size, list->dir,
+				    list->attrs);
+	if (!ip)
 		return -ENOMEM;
-	}
-	*large = (struct large){
-		.client = client,
-		.size = size,
-		.span = size,
-		.orig = PHYS_ADDR_MAX,
-		.dir = list->dir,
-	};
-	large->iova = dma_window_large_iova(client, domain, size);
-	if (!large->iova) {
-		fail_iommu(client, size, list->attrs,
-			   "no IOVA space within its DMA mask");
-		goto free;
-	}
-	if (dma_window_large_map(client, domain, large->iova, sg, n, size,
-				 list->dir, list->attrs)) {
-		fail_iommu(client, size, list->attrs,
-			   "the IOMMU does not map it");
-		if (likely(dma_window_iommu_revoke_failed_map(io, large->iova, size)))
-			dma_window_iommu_free_iova(io, large->iova, size);
-		else
-			hold_back(client, sg, n, size);
-		goto free;
-	}
-	this_cpu_inc(stats->maps);
-	this_cpu_inc(client->stats->iommu_maps);
-	this_cpu_add(client->stats->granules, size >> io->shift);
-	large_publish(io, large);
-	trace_dma_window_map(dev, large->iova, size, list->dir, list->attrs, 0);
+	addr = inplace_begin(client, ip, sg, n, list->attrs);
+	if (addr == DMA_MAPPING_ERROR)
+		return -ENOMEM;
 
 	/* Emit as few entries as the device's limits allow. */
-	addr = large->iova;
 	for (fresh = true; n--; sg = sg_next(sg)) {
 		size_t length = sg->length;
 
 		if (!length)
 			continue;
 		if (!fresh && addr & boundary &&
-		    sg_dma_len(list->out) + length <= max)
-			sg_dma_len(list->out) += length;
+		    sg_dma_len(list->last) + length <= max)
+			sg_dma_len(list->last) += length;
 		else
-			list_emit(list, addr, length);
+			sglist_emit(list, addr, length);
 		addr += length;
 		fresh = false;
 	}
 	return 0;
-
-free:
-	kmem_cache_free(large_cache, large);
-	return -ENOMEM;
 }
 
-/* Tell whether a refused entry could be mapped if there were room. */
-static bool can_ever(struct list *list, struct scatterlist *sg)
+/* Map an entry by itself. */
+static int sglist_map_one(struct sglist *list, struct scatterlist *sg)
 {
-	if (dma_window_iommu_way(list->client, sg_phys(sg), sg->length, list->dir,
-				 list->attrs) == DMA_WINDOW_COPY)
-		return sg->length <= list->client->win->size;
-	return sg->length <= DMA_WINDOW_MAX_LARGE;
-}
+	struct dma_window_client *client = list->client;
+	size_t most = client->win->size;
+	dma_addr_t addr;
 
-/* Unmap a list. @sgl has @nents entries, and DMA addresses in up to @mapped. */
-static void list_unmap(struct dma_window_client *client,
-		       struct scatterlist *sgl, int nents, int mapped,
-		       unsigned long attrs)
-{
-	struct scatterlist *sg;
-	dma_addr_t addr = 0;
-	size_t gone = 0;
-	int i;
-
-	for_each_sg(sgl, sg, mapped, i) {
-		if (!sg_dma_len(sg))
-			break;
-		/* Skip more of what went with an entry before. */
-		if (sg_dma_address(sg) - addr < gone)
-			continue;
-		addr = sg_dma_address(sg);
-		gone = 0;
-		if (in_window(client, addr))
-			dma_window_bounce_unmap(client->dev, addr, attrs);
-		else
-			gone = large_unmap(client, addr, sgl, nents, attrs);
+	/* An entry without bytes has no address. */
+	if (!sg->length)
+		return 0;
+	if (!dma_window_can_map(client->dev, sg_page(sg)))
+		return -EREMOTEIO;
+	addr = dma_window_iommu_map(client->dev, sg_phys(sg), sg->length,
+				    list->dir, list->attrs);
+	if (addr == DMA_MAPPING_ERROR) {
+		/* -ENOMEM says: try again, there may be room then. */
+		if (dma_window_iommu_way(client, sg_phys(sg), sg->length,
+					 list->dir, list->attrs) != DMA_WINDOW_COPY)
+			most = DMA_WINDOW_MAX_IN_PLACE;
+		return sg->length <= most ? -ENOMEM : -EINVAL;
 	}
+	sglist_emit(list, addr, sg->length);
+	return 0;
 }
 
 /**
@@ -1161,7 +952,9 @@ static void list_unmap(struct dma_window_client *client,
  *
  * Entries of whole granules that follow each other are mapped in place and
  * merged, if together they are larger than copybreak. All others are mapped one
- * by one.
+ * by one. The entries that have DMA addresses come first, and end at
+ * DMA_WINDOW_LIST_END if they are fewer than @nents. If the list cannot be
+ * mapped, the caller unmaps what is.
  *
  * Context: any.
  *
@@ -1172,95 +965,35 @@ int dma_window_iommu_map_sg(struct device *dev, struct scatterlist *sgl,
 			    int nents, enum dma_data_direction dir,
 			    unsigned long attrs)
 {
-	struct list list = { .out = sgl, .dir = dir, .attrs = attrs };
+	struct sglist list = { .out = sgl, .dir = dir, .attrs = attrs };
 	struct scatterlist *sg = sgl;
-	size_t copybreak, size;
-	int i, n, ret;
+	int i, n, ret = -EINVAL;
+	size_t size;
 
 	rcu_read_lock();
 	list.client = dma_window_client_find(dev);
 	if (!list.client)
 		goto out;
-	copybreak = may_map(list.client, dir, attrs) ?
-		    READ_ONCE(list.client->copybreak) : SIZE_MAX;
 	dma_reset_need_sync(dev);
 
 	for (i = 0; i < nents; ) {
-		n = run_of(list.client, sg, nents - i, &size);
-		if (n && size > copybreak) {
-			ret = run_map(&list, sg, n, size);
-			if (ret)
-				goto unmap;
-			for (i += n; n--; )
-				sg = sg_next(sg);
-			continue;
-		}
-		for (n = max(n, 1); n--; i++, sg = sg_next(sg)) {
-			dma_addr_t addr;
+		bool together;
 
-			/* An entry without bytes has no address. */
-			if (!sg->length)
-				continue;
-			if (!dma_window_can_map(dev, sg_page(sg))) {
-				ret = -EREMOTEIO;
-				goto unmap;
-			}
-			addr = dma_window_bounce_map(dev, sg_phys(sg),
-						     sg->length, dir, attrs);
-			if (addr == DMA_MAPPING_ERROR) {
-				/* -ENOMEM says: try again. */
-				ret = can_ever(&list, sg) ? -ENOMEM : -EINVAL;
-				goto unmap;
-			}
-			list_emit(&list, addr, sg->length);
-		}
+		n = sglist_run(list.client, sg, nents - i, &size);
+		together = n && dma_window_iommu_way(list.client, 0, size, dir,
+						     attrs) == DMA_WINDOW_MAP;
+		ret = together ? sglist_map_run(&list, sg, n, size) : 0;
+		for (n = max(n, 1); n-- && !ret; i++, sg = sg_next(sg))
+			if (!together)
+				ret = sglist_map_one(&list, sg);
+		if (ret)
+			goto out;
 	}
-	if (!list.nout)
-		goto out;
-	rcu_read_unlock();
-	if (list.nout < nents) {
-		/* Mark where the unmap is to stop. */
-		sg = sg_next(list.out);
-		sg_dma_address(sg) = DMA_MAPPING_ERROR;
-		sg_dma_len(sg) = 0;
-	}
-	return list.nout;
-
-unmap:
-	/* The device never saw these buffers: copy nothing back. */
-	list_unmap(list.client, sgl, nents, list.nout,
-		   attrs | DMA_ATTR_SKIP_CPU_SYNC);
-	rcu_read_unlock();
-	sg_dma_len(sgl) = 0;
-	return ret == -ENODEV ? -EINVAL : ret;
-
+	ret = list.nout ?: -EINVAL;
 out:
+	sglist_end(&list, nents);
 	rcu_read_unlock();
-	sg_dma_len(sgl) = 0;
-	return -EINVAL;
-}
-
-/**
- * dma_window_iommu_unmap_sg() - undo dma_window_iommu_map_sg()
- * @dev: the device
- * @sgl: the list
- * @nents: entries, as given to dma_window_iommu_map_sg()
- * @dir: direction
- * @attrs: DMA_ATTR_SKIP_CPU_SYNC skips the copies
- *
- * Context: any.
- */
-void dma_window_iommu_unmap_sg(struct device *dev, struct scatterlist *sgl,
-			       int nents, enum dma_data_direction dir,
-			       unsigned long attrs)
-{
-	struct dma_window_client *client;
-
-	rcu_read_lock();
-	client = dma_window_client_find(dev);
-	if (likely(client))
-		list_unmap(client, sgl, nents, nents, attrs);
-	rcu_read_unlock();
+	return ret;
 }
 
 /* ---- Mappings that a driver left ---- */
@@ -1280,32 +1013,17 @@ void dma_window_iommu_unmap_sg(struct device *dev, struct scatterlist *sgl,
  */
 unsigned int dma_window_iommu_reclaim(struct dma_window_client *client)
 {
-	struct dma_window_iommu *io = client->iommu;
-	struct large *large, *found;
-	unsigned int i, live = 0;
+	unsigned int left = 0;
+	struct inplace *ip;
+	dma_addr_t at = 0;
 
-	if (!io)
+	if (!client->iommu)
 		return 0;
-	for (i = 0; i < ARRAY_SIZE(io->table); i++) {
-		do {
-			found = NULL;
-			spin_lock_irq(&io->table[i].lock);
-			hlist_for_each_entry(large, &io->table[i].first, first) {
-				if (large->client == client) {
-					hlist_del(&large->first);
-					found = large;
-					break;
-				}
-			}
-			spin_unlock_irq(&io->table[i].lock);
-			if (found) {
-				rcu_read_lock();
-				large_unpublish_tail(io, found);
-				large_undo(client, found, NULL, 0, false, true);
-				rcu_read_unlock();
-				live++;
-			}
-		} while (found);
+	while ((ip = inplace_claim_next(client->iommu, client, &at))) {
+		rcu_read_lock();
+		inplace_end(client, ip, NULL, 0, false, true);
+		rcu_read_unlock();
+		left++;
 	}
-	return live;
+	return left;
 }

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Restricted DMA windows: what iommu.c and iommu_attach.c share.
+ * Restricted DMA windows: what iommu.c, iommu_revoke.c and
+ * iommu_attach.c share.
  */
 #ifndef _KERNEL_DMA_WINDOW_IOMMU_H
 #define _KERNEL_DMA_WINDOW_IOMMU_H
 
 #include <linux/iommu.h>
 #include <linux/list.h>
+#include <linux/rbtree.h>
 #include <linux/rcupdate.h>
 #include <linux/spinlock.h>
 
@@ -14,20 +16,6 @@
 
 /* linux/iommu-dma.h relies on the includes above. */
 #include <linux/iommu-dma.h>
-
-#define DMA_WINDOW_BUCKET_BITS	8
-
-/**
- * struct dma_window_bucket - a part of the table of mappings in place
- * @lock: protects both lists
- * @first: mappings by their first granule
- * @last: mappings by their last granule, if a chunk stands in for it
- */
-struct dma_window_bucket {
-	spinlock_t		lock;	/* irq-safe */
-	struct hlist_head	first;
-	struct hlist_head	last;
-};
 
 /**
  * struct dma_window_iommu - a window in an IOMMU domain
@@ -41,11 +29,9 @@ struct dma_window_bucket {
  * @shift: logarithm of @granule
  * @exposed: a device of the domain reaches memory that others use
  * @rcu: frees the record
- * @lock: protects @retired, @nretired
- * @retired: by &large.first, mappings that drivers had forgotten; they are
- *	unmapped, but their IOVA is not used again while there is other room
- * @nretired: number of mappings in @retired
- * @table: mappings in place
+ * @lock: protects @inplace, @nretired
+ * @inplace: mappings in place by IOVA, retired ones included; see iommu.c
+ * @nretired: number of retired mappings in @inplace
  */
 struct dma_window_iommu {
 	struct list_head	list;
@@ -59,9 +45,8 @@ struct dma_window_iommu {
 	bool			exposed;
 	struct rcu_head		rcu;
 	spinlock_t		lock;	/* irq-safe */
-	struct hlist_head	retired;
+	struct rb_root		inplace;
 	unsigned int		nretired;
-	struct dma_window_bucket	table[BIT(DMA_WINDOW_BUCKET_BITS)];
 };
 
 bool dma_window_iommu_revoke(struct dma_window_iommu *io, dma_addr_t iova,
@@ -70,8 +55,8 @@ bool dma_window_iommu_revoke_failed_map(struct dma_window_iommu *io,
 					dma_addr_t iova, size_t span);
 void dma_window_iommu_free_iova(struct dma_window_iommu *io, dma_addr_t iova,
 				size_t span);
-bool dma_window_iommu_release_retired(struct dma_window_iommu *io,
-				      struct dma_window_client *client,
-				      dma_addr_t addr);
+void dma_window_iommu_hold_back(struct dma_window_client *client,
+				struct scatterlist *sgl, int nents, size_t span);
+bool dma_window_iommu_release_retired(struct dma_window_iommu *io);
 
 #endif /* _KERNEL_DMA_WINDOW_IOMMU_H */

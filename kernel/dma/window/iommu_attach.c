@@ -368,7 +368,7 @@ dma_window_iommu_get(struct device *dev, const struct dma_window_ref *ref,
 {
 	struct iommu_domain *domain = iommu_get_domain_for_dev(dev);
 	struct dma_window_iommu *io;
-	int i, ret;
+	int ret;
 
 	lockdep_assert_held(&dma_window_mutex);
 
@@ -386,9 +386,8 @@ dma_window_iommu_get(struct device *dev, const struct dma_window_ref *ref,
 	io = kzalloc(sizeof(*io), GFP_KERNEL);
 	if (!io)
 		return ERR_PTR(-ENOMEM);
-	for (i = 0; i < ARRAY_SIZE(io->table); i++)
-		spin_lock_init(&io->table[i].lock);
 	spin_lock_init(&io->lock);
+	io->inplace = RB_ROOT;
 	io->domain = domain;
 	io->win = win;
 	io->users = 1;
@@ -421,7 +420,7 @@ void dma_window_iommu_put(struct dma_window_iommu *io)
 	if (--io->users)
 		return;
 	/* dma_window_mutex is held: the domain stays until it is released. */
-	dma_window_iommu_release_retired(io, NULL, DMA_MAPPING_ERROR);
+	dma_window_iommu_release_retired(io);
 	if (io->domain)
 		io_unmap(io);
 	/* Keep @io with its domain, for dma_window_iommu_exposed() to find. */
@@ -497,7 +496,7 @@ void __dma_window_domain_gone(struct iommu_domain *domain)
 	for (i = 0; found && i < BIT(DMA_WINDOW_CLIENTS_BITS); i++)
 		hlist_for_each_entry(client, &dma_window_clients[i], node)
 			if (client->iommu && !client->iommu->domain)
-				set_dma_ops(client->dev, &dma_window_deny_ops);
+				dma_window_deny(client->dev);
 	mutex_unlock(&dma_window_mutex);
 	/* Wait for an unmap of a late user that has seen the domain. */
 	if (found)
@@ -523,7 +522,7 @@ void __dma_window_iommu_setup(struct device *dev)
 	client = dma_window_client_of(dev);
 	if (client && dma_window_iommu_in_domain(dev, client->iommu))
 		return;
-	set_dma_ops(dev, &dma_window_deny_ops);
+	dma_window_deny(dev);
 	if (dev->driver)
 		dev_err(dev, "refused: an IOMMU took it over after it was given its window\n");
 }

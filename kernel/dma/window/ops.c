@@ -3,10 +3,13 @@
  * Restricted DMA windows: the operations of the DMA API.
  *
  * Three sets. A device with a window has dma_window_ops, or behind an IOMMU
- * dma_window_iommu_ops, which bounce or map. A device that was refused has
- * dma_window_deny_ops: it can map and allocate nothing, but the mappings that
- * it had before (its region may have been good at an earlier probe) can still
- * be synced and undone.
+ * dma_window_iommu_ops. A device that was refused has dma_window_deny_ops: it
+ * can map and allocate nothing, but the mappings that it had before (its region
+ * may have been good at an earlier probe) can still be synced and undone.
+ *
+ * Calls go one way, down from here: to bounce.c for what is in the window, to
+ * iommu.c for what may be mapped in place, and from there to bounce.c. A
+ * callee that does not know an address says so.
  *
  * A device that has these operations but no client, because somebody copied
  * the operations of another device, is refused too.
@@ -15,7 +18,7 @@
 #include <linux/memremap.h>
 #include <linux/scatterlist.h>
 
-#include "window.h"
+#include "bounce.h"
 
 /* linux/iommu-dma.h relies on the includes above. */
 #include <linux/iommu-dma.h>
@@ -42,13 +45,123 @@ bool dma_window_can_map(struct device *dev, struct page *page)
 	client = dma_window_client_of(dev);
 	if (!client)
 		return false;
-	dma_window_fail(client, &client->win->pool.cpu->stats.fail_invalid,
-			"invalid", 0);
+	dma_window_fail(client, invalid, 0);
 	if (__ratelimit(&client->ratelimit))
 		dev_warn(dev, "%s: peer-to-peer memory cannot be mapped\n",
 			 client->win->name);
 	return false;
 }
+
+/* ---- Unmapping and syncing: the same whatever the operations are now ---- */
+
+/*
+ * Undo what bounce_unmap() did not find: a mapping in place, or one that its
+ * driver had forgotten, which changes nothing. @sgl: the list that the mapping
+ * may be of, or NULL. Returns the size of a mapping in place, bytes, else 0.
+ */
+static noinline size_t unmap_not_bounced(struct device *dev, dma_addr_t addr,
+					 struct scatterlist *sgl, int nents,
+					 unsigned long attrs)
+{
+	struct dma_window_client *client;
+	size_t size = 0;
+
+	rcu_read_lock();
+	client = dma_window_client_find(dev);
+	if (client && !dma_window_bounce_end_retired(client, addr)) {
+		size = dma_window_iommu_unmap(client, addr, sgl, nents, attrs);
+		if (!size)
+			dma_window_invalid(client, DMA_WINDOW_BUG_UNMAP, addr);
+	}
+	rcu_read_unlock();
+	return size;
+}
+
+static void window_unmap_page(struct device *dev, dma_addr_t addr, size_t size,
+			      enum dma_data_direction dir, unsigned long attrs)
+{
+	if (unlikely(!bounce_unmap(dev, addr, attrs)))
+		unmap_not_bounced(dev, addr, NULL, 0, attrs);
+}
+
+static void window_unmap_sg(struct device *dev, struct scatterlist *sgl,
+			    int nents, enum dma_data_direction dir,
+			    unsigned long attrs)
+{
+	struct scatterlist *sg;
+	dma_addr_t addr = 0;
+	size_t gone = 0;
+	int i;
+
+	for_each_sg(sgl, sg, nents, i) {
+		if (sg_dma_address(sg) == DMA_WINDOW_LIST_END)
+			break;
+		/* Skip more of what went with an entry before. */
+		if (sg_dma_address(sg) - addr < gone)
+			continue;
+		addr = sg_dma_address(sg);
+		gone = 0;
+		if (unlikely(!bounce_unmap(dev, addr, attrs)))
+			gone = unmap_not_bounced(dev, addr, sgl, nents, attrs);
+	}
+}
+
+/* Sync a part of a mapping in the window, or else in place. */
+static void window_sync(struct device *dev, dma_addr_t addr, size_t size,
+			enum dma_data_direction dir, bool for_cpu)
+{
+	struct dma_window_client *client;
+
+	/* A late sync, of a driver that is gone, may meet the client's end. */
+	rcu_read_lock();
+	client = dma_window_client_find(dev);
+	if (client &&
+	    !dma_window_bounce_sync(client, addr, size, dir, for_cpu) &&
+	    !dma_window_iommu_sync(client, addr, size, dir, for_cpu))
+		dma_window_invalid(client, DMA_WINDOW_BUG_SYNC, addr);
+	rcu_read_unlock();
+}
+
+static void window_sync_sg(struct device *dev, struct scatterlist *sgl,
+			   int nents, enum dma_data_direction dir, bool for_cpu)
+{
+	struct scatterlist *sg;
+	int i;
+
+	for_each_sg(sgl, sg, nents, i) {
+		if (sg_dma_address(sg) == DMA_WINDOW_LIST_END)
+			break;
+		window_sync(dev, sg_dma_address(sg), sg_dma_len(sg), dir,
+			    for_cpu);
+	}
+}
+
+static void window_sync_for_cpu(struct device *dev, dma_addr_t addr,
+				size_t size, enum dma_data_direction dir)
+{
+	window_sync(dev, addr, size, dir, true);
+}
+
+static void window_sync_for_device(struct device *dev, dma_addr_t addr,
+				   size_t size, enum dma_data_direction dir)
+{
+	window_sync(dev, addr, size, dir, false);
+}
+
+static void window_sync_sg_for_cpu(struct device *dev, struct scatterlist *sgl,
+				   int nents, enum dma_data_direction dir)
+{
+	window_sync_sg(dev, sgl, nents, dir, true);
+}
+
+static void window_sync_sg_for_device(struct device *dev,
+				      struct scatterlist *sgl, int nents,
+				      enum dma_data_direction dir)
+{
+	window_sync_sg(dev, sgl, nents, dir, false);
+}
+
+/* ---- Mapping in a window, without an IOMMU ---- */
 
 static dma_addr_t window_map_page(struct device *dev, struct page *page,
 				  unsigned long offset, size_t size,
@@ -60,23 +173,6 @@ static dma_addr_t window_map_page(struct device *dev, struct page *page,
 
 	return dma_window_bounce_map(dev, page_to_phys(page) + offset, size,
 				     dir, attrs);
-}
-
-static void window_unmap_page(struct device *dev, dma_addr_t addr, size_t size,
-			      enum dma_data_direction dir, unsigned long attrs)
-{
-	dma_window_bounce_unmap(dev, addr, attrs);
-}
-
-static void window_unmap_sg(struct device *dev, struct scatterlist *sgl,
-			    int nents, enum dma_data_direction dir,
-			    unsigned long attrs)
-{
-	struct scatterlist *sg;
-	int i;
-
-	for_each_sg(sgl, sg, nents, i)
-		dma_window_bounce_unmap(dev, sg_dma_address(sg), attrs);
 }
 
 static int window_map_sg(struct device *dev, struct scatterlist *sgl, int nents,
@@ -113,54 +209,7 @@ unmap:
 	return ret;
 }
 
-static void window_sync_for_cpu(struct device *dev, dma_addr_t addr,
-				size_t size, enum dma_data_direction dir)
-{
-	struct dma_window_client *client;
-
-	/* A late sync, of a driver that is gone, may meet the client's end. */
-	rcu_read_lock();
-	client = dma_window_client_find(dev);
-	if (client)
-		dma_window_bounce_sync(client, addr, size, dir, true);
-	rcu_read_unlock();
-}
-
-static void window_sync_for_device(struct device *dev, dma_addr_t addr,
-				   size_t size, enum dma_data_direction dir)
-{
-	struct dma_window_client *client;
-
-	/* A late sync, of a driver that is gone, may meet the client's end. */
-	rcu_read_lock();
-	client = dma_window_client_find(dev);
-	if (client)
-		dma_window_bounce_sync(client, addr, size, dir, false);
-	rcu_read_unlock();
-}
-
-static void window_sync_sg_for_cpu(struct device *dev, struct scatterlist *sgl,
-				   int nents, enum dma_data_direction dir)
-{
-	struct scatterlist *sg;
-	int i;
-
-	for_each_sg(sgl, sg, nents, i)
-		window_sync_for_cpu(dev, sg_dma_address(sg), sg_dma_len(sg),
-				    dir);
-}
-
-static void window_sync_sg_for_device(struct device *dev,
-				      struct scatterlist *sgl, int nents,
-				      enum dma_data_direction dir)
-{
-	struct scatterlist *sg;
-	int i;
-
-	for_each_sg(sgl, sg, nents, i)
-		window_sync_for_device(dev, sg_dma_address(sg), sg_dma_len(sg),
-				       dir);
-}
+/* ---- Coherent memory, and limits ---- */
 
 static void *window_alloc(struct device *dev, size_t size, dma_addr_t *addr,
 			  gfp_t gfp, unsigned long attrs)
@@ -297,34 +346,31 @@ const struct dma_map_ops dma_window_ops = {
 };
 
 #ifdef CONFIG_DMA_WINDOW_IOMMU
-static void iommu_sync_sg_for_cpu(struct device *dev, struct scatterlist *sgl,
-				  int nents, enum dma_data_direction dir)
+static dma_addr_t iommu_map_page(struct device *dev, struct page *page,
+				 unsigned long offset, size_t size,
+				 enum dma_data_direction dir,
+				 unsigned long attrs)
 {
-	struct scatterlist *sg;
-	int i;
+	if (!dma_window_can_map(dev, page))
+		return DMA_MAPPING_ERROR;
 
-	/* Entries are fewer than there were, if some were merged. */
-	for_each_sg(sgl, sg, nents, i) {
-		if (!sg_dma_len(sg))
-			break;
-		window_sync_for_cpu(dev, sg_dma_address(sg), sg_dma_len(sg),
-				    dir);
-	}
+	return dma_window_iommu_map(dev, page_to_phys(page) + offset, size,
+				    dir, attrs);
 }
 
-static void iommu_sync_sg_for_device(struct device *dev,
-				     struct scatterlist *sgl, int nents,
-				     enum dma_data_direction dir)
+static int iommu_map_sg_or_none(struct device *dev, struct scatterlist *sgl,
+				int nents, enum dma_data_direction dir,
+				unsigned long attrs)
 {
-	struct scatterlist *sg;
-	int i;
+	int ret = dma_window_iommu_map_sg(dev, sgl, nents, dir, attrs);
 
-	for_each_sg(sgl, sg, nents, i) {
-		if (!sg_dma_len(sg))
-			break;
-		window_sync_for_device(dev, sg_dma_address(sg), sg_dma_len(sg),
-				       dir);
+	if (ret < 0) {
+		/* The device never saw these buffers: copy nothing back. */
+		window_unmap_sg(dev, sgl, nents, dir,
+				attrs | DMA_ATTR_SKIP_CPU_SYNC);
+		sg_dma_len(sgl) = 0;
 	}
+	return ret;
 }
 
 /* Ask for 32 bits, as dma-iommu does: a driver that asks takes them then. */
@@ -344,10 +390,10 @@ static size_t iommu_max_mapping_size(struct device *dev)
 	if (!client)
 		return 0;
 	return client->in_place & BIT(DMA_FROM_DEVICE) ?
-	       DMA_WINDOW_MAX_LARGE : dma_window_max_request(client->win);
+	       DMA_WINDOW_MAX_IN_PLACE : dma_window_max_request(client->win);
 }
 
-/* Coherent memory and small buffers are in the window. */
+/* What is not here is as without an IOMMU: coherent memory is in the window. */
 const struct dma_map_ops dma_window_iommu_ops = {
 	.alloc			= window_alloc,
 	.free			= window_free,
@@ -355,34 +401,22 @@ const struct dma_map_ops dma_window_iommu_ops = {
 	.free_pages		= window_free_pages,
 	.mmap			= window_mmap,
 	.get_sgtable		= window_get_sgtable,
-	.map_page		= window_map_page,
+	.map_page		= iommu_map_page,
 	.unmap_page		= window_unmap_page,
-	.map_sg			= dma_window_iommu_map_sg,
-	.unmap_sg		= dma_window_iommu_unmap_sg,
+	.map_sg			= iommu_map_sg_or_none,
+	.unmap_sg		= window_unmap_sg,
 	.sync_single_for_cpu	= window_sync_for_cpu,
 	.sync_single_for_device	= window_sync_for_device,
-	.sync_sg_for_cpu	= iommu_sync_sg_for_cpu,
-	.sync_sg_for_device	= iommu_sync_sg_for_device,
+	.sync_sg_for_cpu	= window_sync_sg_for_cpu,
+	.sync_sg_for_device	= window_sync_sg_for_device,
 	.dma_supported		= window_supported,
 	.get_required_mask	= iommu_required_mask,
 	.max_mapping_size	= iommu_max_mapping_size,
 	.opt_mapping_size	= iommu_dma_opt_mapping_size,
 };
-
-static bool behind_iommu(struct device *dev)
-{
-	struct dma_window_client *client = dma_window_client_of(dev);
-
-	return client && client->iommu;
-}
 #else
 /* Unused: no device with a window is behind an IOMMU. */
 const struct dma_map_ops dma_window_iommu_ops = {};
-
-static bool behind_iommu(struct device *dev)
-{
-	return false;
-}
 #endif
 
 static dma_addr_t deny_map_page(struct device *dev, struct page *page,
@@ -409,35 +443,6 @@ static size_t deny_max_mapping_size(struct device *dev)
 	return 0;
 }
 
-/* Undo mappings of before the refusal by the operations that made them. */
-static void deny_unmap_sg(struct device *dev, struct scatterlist *sgl,
-			  int nents, enum dma_data_direction dir,
-			  unsigned long attrs)
-{
-	if (behind_iommu(dev))
-		dma_window_iommu_ops.unmap_sg(dev, sgl, nents, dir, attrs);
-	else
-		window_unmap_sg(dev, sgl, nents, dir, attrs);
-}
-
-static void deny_sync_sg_for_cpu(struct device *dev, struct scatterlist *sgl,
-				 int nents, enum dma_data_direction dir)
-{
-	if (behind_iommu(dev))
-		dma_window_iommu_ops.sync_sg_for_cpu(dev, sgl, nents, dir);
-	else
-		window_sync_sg_for_cpu(dev, sgl, nents, dir);
-}
-
-static void deny_sync_sg_for_device(struct device *dev, struct scatterlist *sgl,
-				    int nents, enum dma_data_direction dir)
-{
-	if (behind_iommu(dev))
-		dma_window_iommu_ops.sync_sg_for_device(dev, sgl, nents, dir);
-	else
-		window_sync_sg_for_device(dev, sgl, nents, dir);
-}
-
 /* The core answers calls of missing operations with an error. */
 const struct dma_map_ops dma_window_deny_ops = {
 	.free			= window_free,
@@ -445,11 +450,11 @@ const struct dma_map_ops dma_window_deny_ops = {
 	.map_page		= deny_map_page,
 	.unmap_page		= window_unmap_page,
 	.map_sg			= deny_map_sg,
-	.unmap_sg		= deny_unmap_sg,
+	.unmap_sg		= window_unmap_sg,
 	.sync_single_for_cpu	= window_sync_for_cpu,
 	.sync_single_for_device	= window_sync_for_device,
-	.sync_sg_for_cpu	= deny_sync_sg_for_cpu,
-	.sync_sg_for_device	= deny_sync_sg_for_device,
+	.sync_sg_for_cpu	= window_sync_sg_for_cpu,
+	.sync_sg_for_device	= window_sync_sg_for_device,
 	.dma_supported		= deny_supported,
 	.max_mapping_size	= deny_max_mapping_size,
 };

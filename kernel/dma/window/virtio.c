@@ -96,33 +96,3 @@ int __dma_window_virtio_check(struct virtio_device *vdev)
 	return 0;
 }
 EXPORT_SYMBOL_GPL(__dma_window_virtio_check);
-
-/*
- * Length-aware virtqueues are safe although the used length is the device's
- * word: the caller reads the length once, and no copy goes beyond a mapping or
- * beyond what is left of the length, so the worst that a lie does is to return
- * other bytes of the device's own window, which the device could have written
- * anyhow. The driver is told how much was copied, not how much was claimed.
- */
-
-void __dma_window_vq_init(struct dma_window_vq *win, struct virtio_device *vdev,
-			  struct device *dev)
-{
-	if (virtio_has_feature(vdev, VIRTIO_F_VERSION_1) &&
-	    dma_window_has_window(dev) && dma_window_client_of(dev))
-		win->len_aware = true;
-}
-EXPORT_SYMBOL_GPL(__dma_window_vq_init);
-
-void __dma_window_vq_unmap(struct dma_window_vq *win, struct device *dev,
-			   dma_addr_t addr, u32 len)
-{
-	u32 written = min(len, win->left);
-
-	if (written)
-		dma_sync_single_for_cpu(dev, addr, written, DMA_FROM_DEVICE);
-	win->left -= written;
-	dma_unmap_page_attrs(dev, addr, len, DMA_FROM_DEVICE,
-			     DMA_ATTR_SKIP_CPU_SYNC);
-}
-EXPORT_SYMBOL_GPL(__dma_window_vq_unmap);

@@ -18,7 +18,7 @@
  *
  * Lock order:
  *   iommu group's mutex	see iommu_attach.c
- *   cpu_hotplug_lock	when a CPU goes offline: cpu_dead(); so nothing under
+ *   cpu_hotplug_lock	when a CPU goes offline: window_cpu_dead(); so nothing under
  *			dma_window_mutex may take it
  *     dma_window_mutex	windows, clients (sleeps; never held while mapping)
  *       pool->lock	slots of one window (irq-safe, innermost)
@@ -426,7 +426,13 @@ static inline void dma_window_set_copybreak(struct dma_window_client *client,
 }
 
 /* The largest buffer that is mapped in place at once, bytes. */
-#define DMA_WINDOW_MAX_LARGE	SZ_2G
+#define DMA_WINDOW_MAX_IN_PLACE	SZ_2G
+
+/*
+ * The address of the scatterlist entry at which unmaps and syncs stop, because
+ * entries before it were merged.
+ */
+#define DMA_WINDOW_LIST_END	DMA_MAPPING_ERROR
 
 extern struct mutex dma_window_mutex;
 extern struct list_head dma_window_list;
@@ -461,6 +467,7 @@ dma_window_client_find(struct device *dev)
 }
 
 struct dma_window_client *dma_window_client_of(struct device *dev);
+void dma_window_deny(struct device *dev);
 
 /**
  * dma_window_has_window() - does a device have its window?
@@ -569,24 +576,71 @@ enum dma_window_way {
 	DMA_WINDOW_MAP,
 };
 
-void dma_window_fail(struct dma_window_client *client, u64 __percpu *counter,
-		     const char *reason, size_t size);
+void __dma_window_fail(struct dma_window_client *client, size_t counter,
+		       const char *reason, size_t size);
+
+/**
+ * dma_window_fail() - count and trace a call that is refused
+ * @client: the device and its window
+ * @reason: the counter's name in struct dma_window_stats, without the fail_
+ * @size: bytes asked for, 0 if that has no meaning
+ *
+ * Context: any.
+ */
+#define dma_window_fail(client, reason, size)				\
+	__dma_window_fail(client,					\
+			  offsetof(struct dma_window_stats, fail_##reason), \
+			  #reason, size)
+
+/**
+ * dma_window_count_in() - count bytes that were copied into the window
+ * @client: the device and its window
+ * @bytes: how many
+ *
+ * Context: any.
+ */
+static inline void dma_window_count_in(struct dma_window_client *client,
+				       size_t bytes)
+{
+	this_cpu_add(client->win->pool.cpu->stats.bytes_in, bytes);
+	if (client->stats)
+		this_cpu_add(client->stats->bytes_in, bytes);
+}
+
+/**
+ * dma_window_count_out() - count bytes that were copied out of the window
+ * @client: the device and its window
+ * @bytes: how many
+ *
+ * Context: any.
+ */
+static inline void dma_window_count_out(struct dma_window_client *client,
+					size_t bytes)
+{
+	this_cpu_add(client->win->pool.cpu->stats.bytes_out, bytes);
+	if (client->stats)
+		this_cpu_add(client->stats->bytes_out, bytes);
+}
+
 void dma_window_invalid(struct dma_window_client *client,
 			enum dma_window_bug bug, dma_addr_t addr);
 bool dma_window_can_map(struct device *dev, struct page *page);
 struct dma_window_mapping *
 dma_window_stand_in_get(struct dma_window_client *client, size_t size, bool quiet);
 void dma_window_stand_in_put(struct dma_window *win,
-			     struct dma_window_mapping *chunk);
+			     struct dma_window_mapping *stand_in);
 dma_addr_t dma_window_bounce_map(struct device *dev, phys_addr_t orig,
 				 size_t size, enum dma_data_direction dir,
 				 unsigned long attrs);
-dma_addr_t dma_window_bounce(struct dma_window_client *client, phys_addr_t orig,
-			     size_t size, enum dma_data_direction dir,
-			     unsigned long attrs);
-void dma_window_bounce_unmap(struct device *dev, dma_addr_t addr,
-			     unsigned long attrs);
-void dma_window_bounce_sync(struct dma_window_client *client, dma_addr_t addr,
+dma_addr_t dma_window_bounce_map_slow(struct dma_window_client *client,
+				      phys_addr_t orig, size_t size,
+				      enum dma_data_direction dir,
+				      unsigned long attrs);
+struct dma_window_mapping *
+dma_window_bounce_claim_again(struct dma_window_client *client, dma_addr_t addr);
+bool dma_window_bounce_end_retired(struct dma_window_client *client,
+				   dma_addr_t addr);
+bool dma_window_bounce_sync(struct dma_window_client *client, dma_addr_t addr,
 			    size_t size, enum dma_data_direction dir,
 			    bool for_cpu);
 void *dma_window_coherent_alloc(struct dma_window_client *client, size_t size,
@@ -609,15 +663,13 @@ void dma_window_iommu_probe(struct dma_window_client *client);
 dma_addr_t dma_window_iommu_map(struct device *dev, phys_addr_t phys,
 				size_t size, enum dma_data_direction dir,
 				unsigned long attrs);
-void dma_window_iommu_unmap(struct device *dev, dma_addr_t addr,
-			    unsigned long attrs);
+size_t dma_window_iommu_unmap(struct dma_window_client *client, dma_addr_t addr,
+			      struct scatterlist *sgl, int nents,
+			      unsigned long attrs);
 int dma_window_iommu_map_sg(struct device *dev, struct scatterlist *sgl,
 			    int nents, enum dma_data_direction dir,
 			    unsigned long attrs);
-void dma_window_iommu_unmap_sg(struct device *dev, struct scatterlist *sgl,
-			       int nents, enum dma_data_direction dir,
-			       unsigned long attrs);
-void dma_window_iommu_sync(struct dma_window_client *client, dma_addr_t addr,
+bool dma_window_iommu_sync(struct dma_window_client *client, dma_addr_t addr,
 			   size_t size, enum dma_data_direction dir,
 			   bool for_cpu);
 const char *dma_window_iommu_group_conflict(struct device *dev,
@@ -634,29 +686,20 @@ u32 dma_window_iommu_copybreak(const struct dma_window_iommu *io);
 bool dma_window_iommu_in_domain(struct device *dev, const struct dma_window_iommu *io);
 unsigned int dma_window_iommu_reclaim(struct dma_window_client *client);
 #else
-static inline dma_addr_t dma_window_iommu_map(struct device *dev,
-					      phys_addr_t phys, size_t size,
-					      enum dma_data_direction dir,
-					      unsigned long attrs)
+static inline size_t dma_window_iommu_unmap(struct dma_window_client *client,
+					    dma_addr_t addr,
+					    struct scatterlist *sgl, int nents,
+					    unsigned long attrs)
 {
-	return DMA_MAPPING_ERROR;
+	return 0;
 }
 
-static inline void dma_window_iommu_unmap(struct device *dev, dma_addr_t addr,
-					  unsigned long attrs)
-{
-	struct dma_window_client *client = dma_window_client_of(dev);
-
-	if (client)
-		dma_window_invalid(client, DMA_WINDOW_BUG_UNMAP, addr);
-}
-
-static inline void dma_window_iommu_sync(struct dma_window_client *client,
+static inline bool dma_window_iommu_sync(struct dma_window_client *client,
 					 dma_addr_t addr, size_t size,
 					 enum dma_data_direction dir,
 					 bool for_cpu)
 {
-	dma_window_invalid(client, DMA_WINDOW_BUG_SYNC, addr);
+	return false;
 }
 
 static inline bool dma_window_iommu_exposed(struct device *dev)

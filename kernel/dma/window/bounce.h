@@ -1,0 +1,294 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Restricted DMA windows: the fast path of bouncing, to be inlined into the
+ * operations.
+ *
+ * Neither function here calls on: they say whether the mapping was theirs. What
+ * comes next, the slow path of bounce.c or a mapping in place of iommu.c, is up
+ * to the operation.
+ */
+#ifndef _KERNEL_DMA_WINDOW_BOUNCE_H
+#define _KERNEL_DMA_WINDOW_BOUNCE_H
+
+#include <linux/dma-window.h>
+#include <trace/events/dma_window.h>
+
+#ifdef CONFIG_SWIOTLB
+#include <linux/swiotlb.h>
+#include <trace/events/swiotlb.h>
+#else
+static inline void trace_swiotlb_bounced(struct device *dev, dma_addr_t addr,
+					 size_t size)
+{
+}
+#endif
+
+#include "window.h"
+
+/* Publish a complete record: from here on, lookups by address find it. */
+static inline dma_addr_t mapping_publish(struct dma_window_mapping *map)
+{
+	/*
+	 * Write the record before what leads to it: the record may be one that
+	 * was freed, and must not be seen to be its former owner's any more.
+	 * Pairs with the address dependencies in mapping_of() and
+	 * dma_window_pool_at().
+	 */
+	smp_store_release(map->entry, map);
+
+	return map->client->bus_base + map->offset;
+}
+
+/*
+ * The mapping of @client that contains bus address @addr, or NULL. Padding
+ * before the mapped bytes does not count, padding behind them does: callers
+ * check how far they may go.
+ *
+ * Callers hold the RCU read lock, or have interrupts disabled: see
+ * dma_window_pool_at(). Either also keeps the client of a mapping that is being
+ * undone: see client_free().
+ */
+static __always_inline struct dma_window_mapping *
+mapping_of(struct dma_window_client *client, dma_addr_t addr)
+{
+	struct dma_window *win = client->win;
+	u64 offset = addr - client->bus_base;
+	unsigned int slot = offset >> DMA_WINDOW_SLOT_SHIFT;
+	struct dma_window_mapping *map = NULL;
+	struct dma_window_leaf *leaf;
+
+	if (addr < client->bus_base || offset >= win->size)
+		return NULL;
+
+	/* Find the run that begins in this slot, or reaches over it. */
+	leaf = READ_ONCE(win->pool.leaves[slot >> DMA_WINDOW_LEAF_SHIFT]);
+	if (likely(leaf && !((unsigned long)leaf & DMA_WINDOW_COVERED)))
+		map = READ_ONCE(leaf->live[slot & (DMA_WINDOW_LEAF_SLOTS - 1)]);
+	if (unlikely(!map))
+		map = dma_window_pool_at(&win->pool, slot);
+	if (!map || READ_ONCE(map->client) != client || offset < map->offset)
+		return NULL;
+	return map;
+}
+
+/* Take a mapping away from everybody else, if it starts at @addr. */
+static inline bool mapping_claim(struct dma_window_mapping *map, dma_addr_t addr)
+{
+	return map->offset == addr - map->client->bus_base &&
+	       cmpxchg(map->entry, map, NULL) == map;
+}
+
+static inline size_t bounce_copy_in(struct dma_window_mapping *map, u64 from,
+				    size_t size)
+{
+	struct dma_window *win = map->client->win;
+
+	memcpy(win->vaddr + map->offset + from,
+	       phys_to_virt(map->orig) + from, size);
+	return size;
+}
+
+static inline size_t bounce_copy_out(struct dma_window_mapping *map, u64 from,
+				     size_t size)
+{
+	struct dma_window *win = map->client->win;
+
+	memcpy(phys_to_virt(map->orig) + from,
+	       win->vaddr + map->offset + from, size);
+	return size;
+}
+
+/**
+ * bounce_zeroes() - is window memory zeroed for a mapping, not filled?
+ * @dir: direction of the mapping
+ * @attrs: attributes of the mapping
+ *
+ * What the device is to write is not filled with what the driver's buffer
+ * held: the device is not to read those bytes (I3).
+ *
+ * Context: any.
+ *
+ * Return: true if nothing of the driver's buffer is copied in.
+ */
+static inline bool bounce_zeroes(enum dma_data_direction dir, unsigned long attrs)
+{
+	return dir == DMA_FROM_DEVICE || (attrs & DMA_ATTR_SKIP_CPU_SYNC);
+}
+
+/* Fill in a mapping's record and contents, and publish it at its address. */
+static __always_inline dma_addr_t
+mapping_begin(struct dma_window_mapping *map, struct dma_window_client *client,
+	      struct device *dev, phys_addr_t orig, size_t size, u64 offset,
+	      enum dma_data_direction dir, unsigned long attrs, bool zero)
+{
+	dma_addr_t addr;
+
+	WRITE_ONCE(map->client, client);
+	map->orig = orig;
+	map->size = size;
+	map->offset = offset;
+	map->dir = dir;
+	map->coherent = false;
+
+	if (!zero)
+		bounce_copy_in(map, 0, size);
+	else if (dir != DMA_FROM_DEVICE || !(attrs & DMA_ATTR_WINDOW_NO_FILL))
+		memset(client->win->vaddr + offset, 0, size);
+
+	/* End the skipping of syncs: it may date from before the window. */
+	dma_reset_need_sync(dev);
+	addr = mapping_publish(map);
+	trace_swiotlb_bounced(dev, addr, size);
+	trace_dma_window_map(dev, addr, size, dir, attrs, zero ? 0 : size);
+
+	return addr;
+}
+
+/*
+ * If there is no alignment to keep, and no boundary that could be crossed, a
+ * mapping of @size bytes can have any run of its class. Page alignment comes
+ * with the class.
+ */
+static __always_inline bool
+bounce_is_fast(const struct dma_window_client *client, const struct device *dev,
+	       size_t size)
+{
+	const struct device_dma_parameters *parms = dev->dma_parms;
+
+	/*
+	 * Size 0 wraps and fails. A segment_boundary_mask of 0 means "not set",
+	 * and wraps to pass.
+	 */
+	return size - 1 < READ_ONCE(client->fast_max) &&
+	       *dev->dma_mask >= client->bus_last &&
+	       (!parms ||
+		(!parms->min_align_mask &&
+		 parms->segment_boundary_mask - 1 >=
+		 DMA_WINDOW_MAX_CLASS_SIZE - 2));
+}
+
+/**
+ * bounce_map_fast() - map a buffer with a run that this CPU keeps
+ * @dev: the device
+ * @orig: physical address of the buffer, in the linear map
+ * @size: bytes
+ * @dir: direction
+ * @attrs: as for dma_window_bounce_map()
+ * @addr: filled with the bus address, if there was such a run
+ *
+ * Behind an IOMMU, a buffer larger than the device's copybreak is never mapped
+ * here: see dma_window_iommu_way().
+ *
+ * Context: any. Takes no lock.
+ *
+ * Return: true if the buffer is mapped.
+ */
+static __always_inline bool
+bounce_map_fast(struct device *dev, phys_addr_t orig, size_t size,
+		enum dma_data_direction dir, unsigned long attrs,
+		dma_addr_t *addr)
+{
+	bool zero = bounce_zeroes(dir, attrs);
+	struct dma_window_mapping *map = NULL;
+	struct dma_window_client *client;
+	struct dma_window_cpu *c;
+	unsigned long flags;
+
+	local_irq_save(flags);
+	client = dma_window_client_find(dev);
+	if (likely(client && bounce_is_fast(client, dev, size))) {
+		struct dma_window_pool *pool = &client->win->pool;
+
+		c = this_cpu_ptr(pool->cpu);
+		map = dma_window_pool_pop(pool, c,
+					  fls((size - 1) >> DMA_WINDOW_SLOT_SHIFT));
+		if (map) {
+			c->stats.maps++;
+			if (!zero) {
+				c->stats.bytes_in += size;
+				if (client->stats)
+					this_cpu_ptr(client->stats)->bytes_in += size;
+			}
+		}
+	}
+	local_irq_restore(flags);
+	if (unlikely(!map))
+		return false;
+
+	*addr = mapping_begin(map, client, dev, orig, size,
+			      (u64)map->slot << DMA_WINDOW_SLOT_SHIFT,
+			      dir, attrs, zero);
+	return true;
+}
+
+/**
+ * bounce_unmap() - undo a mapping in the window, made fast or slowly
+ * @dev: the device
+ * @addr: the mapping's bus address
+ * @attrs: DMA_ATTR_SKIP_CPU_SYNC skips the copy
+ *
+ * Context: any. Takes pool->lock if this CPU does not keep the run.
+ *
+ * Return: false if @addr is not the address of such a mapping; then nothing has
+ * changed.
+ */
+static __always_inline bool bounce_unmap(struct device *dev, dma_addr_t addr,
+					 unsigned long attrs)
+{
+	enum dma_data_direction dir;
+	struct dma_window_client *client;
+	struct dma_window_mapping *map;
+	struct dma_window_pool *pool;
+	struct dma_window_cpu *c;
+	unsigned long flags;
+	size_t size, copied = 0;
+	bool kept;
+
+	/*
+	 * Disable interrupts, which is as good as the RCU read lock: the client
+	 * of a mapping that is being undone stays; see client_free().
+	 */
+	local_irq_save(flags);
+	client = dma_window_client_find(dev);
+	if (unlikely(!client)) {
+		local_irq_restore(flags);
+		return false;
+	}
+	map = mapping_of(client, addr);
+	if (unlikely(!map || map->coherent || !mapping_claim(map, addr)))
+		map = dma_window_bounce_claim_again(client, addr);
+	if (unlikely(!map)) {
+		local_irq_restore(flags);
+		return false;
+	}
+
+	/*
+	 * mapping_claim() took the record: no lookup finds it any more, and it
+	 * is ours. @client may go once interrupts are enabled.
+	 */
+	pool = &client->win->pool;
+	size = map->size;
+	dir = map->dir;
+	if (dir != DMA_TO_DEVICE && !(attrs & DMA_ATTR_SKIP_CPU_SYNC)) {
+		void *vaddr = client->win->vaddr;
+
+		if (client->stats)
+			this_cpu_ptr(client->stats)->bytes_out += size;
+		local_irq_restore(flags);
+		memcpy(phys_to_virt(map->orig), vaddr + map->offset, size);
+		copied = size;
+		local_irq_save(flags);
+	}
+	c = this_cpu_ptr(pool->cpu);
+	c->stats.unmaps++;
+	c->stats.bytes_out += copied;
+	kept = map->class != DMA_WINDOW_NO_CLASS &&
+	       dma_window_pool_push(pool, c, map);
+	local_irq_restore(flags);
+	if (!kept)
+		dma_window_pool_free(pool, map);
+	trace_dma_window_unmap(dev, addr, size, dir, attrs, copied);
+	return true;
+}
+
+#endif /* _KERNEL_DMA_WINDOW_BOUNCE_H */
