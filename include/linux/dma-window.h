@@ -252,7 +252,7 @@ static inline void dma_window_vq_init(struct dma_window_vq *vq,
 				      struct device *dev)
 {
 	if (static_branch_unlikely(&dma_window_key))
-		__dma_window_vq_init(win, vdev, dev);
+		__dma_window_vq_init(vq, vdev, dev);
 }
 
 /**
@@ -304,7 +304,7 @@ static inline bool dma_window_vq_unmap(struct dma_window_vq *vq,
 	if (!static_branch_unlikely(&dma_window_key) || !vq->len_aware ||
 	    dir != DMA_FROM_DEVICE)
 		return false;
-	__dma_window_vq_unmap(win, dev, addr, len);
+	__dma_window_vq_unmap(vq, dev, addr, len);
 	return true;
 }
 
