@@ -96,6 +96,15 @@ static void client_report_unreachable(struct dma_window_client *client,
 			 client->dev->bus_dma_limit);
 }
 
+static void client_report_boundary(struct dma_window_client *client,
+				   size_t size, u64 boundary)
+{
+	if (__ratelimit(&client->ratelimit))
+		dev_warn(client->dev,
+			 "%s: %zu bytes cannot be placed inside a segment boundary of %llu bytes\n",
+			 client->win->name, size, boundary);
+}
+
 static const struct {
 	const char	*call;
 	const char	*wrong;
@@ -301,12 +310,11 @@ dma_addr_t dma_window_bounce_map_slow(struct dma_window_client *client,
 		return DMA_MAPPING_ERROR;
 	}
 
+	/* A boundary smaller than a slot is kept, or not, wherever the slot is. */
 	if (boundary && boundary < DMA_WINDOW_SLOT_SIZE &&
 	    (in_slot & (boundary - 1)) + size > boundary) {
 		dma_window_fail(client, mask, size);
-		if (__ratelimit(&client->ratelimit))
-			dev_warn(dev, "%s: %zu bytes cannot be placed inside a segment boundary of %llu bytes\n",
-				 win->name, size, boundary);
+		client_report_boundary(client, size, boundary);
 		return DMA_MAPPING_ERROR;
 	}
 

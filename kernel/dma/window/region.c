@@ -388,6 +388,25 @@ bool dma_window_iommu_named(struct device *dev, struct device_node *np,
 	return err != -ENOENT;
 }
 
+/* Check that restricted-dma-region is one phandle of a node. */
+static int region_check_property(struct device *dev,
+				 const struct dma_window_ref *ref)
+{
+	struct property *prop = of_find_property(ref->holder, ref->prop, NULL);
+
+	if (!prop || prop->length != sizeof(u32)) {
+		dma_window_err(dev, ref, "the property has %d bytes, it must be one phandle",
+			       prop ? prop->length : 0);
+		return -EINVAL;
+	}
+	if (!ref->region) {
+		dma_window_err(dev, ref, "dangling phandle %#x",
+			       be32_to_cpup(prop->value));
+		return -EINVAL;
+	}
+	return 0;
+}
+
 /* Check that the property is well-formed, and its target a region at all. */
 static int region_check_node(struct device *dev,
 			     const struct dma_window_ref *ref)
@@ -401,23 +420,9 @@ static int region_check_node(struct device *dev,
 		dma_window_err(dev, ref, "the device is an IOMMU, which cannot be confined");
 		return -EPERM;
 	}
-	if (!strcmp(ref->prop, "restricted-dma-region")) {
-		struct property *prop;
-		u32 phandle;
-
-		prop = of_find_property(ref->holder, ref->prop, NULL);
-		if (!prop || prop->length != sizeof(u32)) {
-			dma_window_err(dev, ref, "the property has %d bytes, it must be one phandle",
-				       prop ? prop->length : 0);
-			return -EINVAL;
-		}
-		if (!region) {
-			phandle = be32_to_cpup(prop->value);
-			dma_window_err(dev, ref, "dangling phandle %#x",
-				       phandle);
-			return -EINVAL;
-		}
-	}
+	if (!strcmp(ref->prop, "restricted-dma-region") &&
+	    region_check_property(dev, ref))
+		return -EINVAL;
 
 	root = of_find_node_by_path("/reserved-memory");
 	child = root && region->parent == root;
@@ -469,6 +474,30 @@ static void region_read_reg(struct device_node *child, const __be32 *reg,
 	*size = of_read_number(reg + na, of_n_size_cells(child));
 }
 
+/* Check that a window can be made of a range, whatever its memory is. */
+static int region_check_range(struct device *dev,
+			      const struct dma_window_ref *ref,
+			      phys_addr_t base, phys_addr_t size)
+{
+	if (base + size < base) {
+		dma_window_err(dev, ref, "%pa bytes at %pa wrap around",
+			       &size, &base);
+		return -EINVAL;
+	}
+	if (!PAGE_ALIGNED(base) || !PAGE_ALIGNED(size)) {
+		dma_window_err(dev, ref, "%pa bytes at %pa are not whole pages of %lu bytes",
+			       &size, &base, PAGE_SIZE);
+		return -EINVAL;
+	}
+	if (size < DMA_WINDOW_MIN_SIZE) {
+		dma_window_err(dev, ref, "is too small: %llu KiB, it must have at least %llu KiB",
+			       (u64)size / SZ_1K,
+			       (u64)DMA_WINDOW_MIN_SIZE / SZ_1K);
+		return -ENOSPC;
+	}
+	return 0;
+}
+
 /* Find the region: the node and what was set up at boot must agree. */
 static int region_check_place(struct device *dev,
 			      const struct dma_window_ref *ref,
@@ -517,23 +546,7 @@ static int region_check_place(struct device *dev,
 		return -EINVAL;
 	}
 
-	if (*base + *size < *base) {
-		dma_window_err(dev, ref, "%pa bytes at %pa wrap around",
-			       size, base);
-		return -EINVAL;
-	}
-	if (!PAGE_ALIGNED(*base) || !PAGE_ALIGNED(*size)) {
-		dma_window_err(dev, ref, "%pa bytes at %pa are not whole pages of %lu bytes",
-			       size, base, PAGE_SIZE);
-		return -EINVAL;
-	}
-	if (*size < DMA_WINDOW_MIN_SIZE) {
-		dma_window_err(dev, ref, "is too small: %llu KiB, it must have at least %llu KiB",
-			       (u64)*size / SZ_1K,
-			       (u64)DMA_WINDOW_MIN_SIZE / SZ_1K);
-		return -ENOSPC;
-	}
-	return 0;
+	return region_check_range(dev, ref, *base, *size);
 }
 
 static bool region_child_overlaps(struct device_node *child, phys_addr_t base,

@@ -32,6 +32,28 @@ static size_t virtio_largest_chain(u32 device_id)
 	}
 }
 
+/*
+ * Check that a device takes the addresses that it is given. Without
+ * VIRTIO_F_ACCESS_PLATFORM it takes them for guest-physical ones, and does not
+ * go through an IOMMU.
+ */
+static int virtio_check_addresses(struct virtio_device *vdev,
+				  const struct dma_window_client *client)
+{
+	if (virtio_has_feature(vdev, VIRTIO_F_ACCESS_PLATFORM))
+		return 0;
+	if (client->iommu) {
+		dev_err(&vdev->dev, "does not offer VIRTIO_F_ACCESS_PLATFORM, so it does not go through the IOMMU that its window is behind\n");
+		return -ENXIO;
+	}
+	if (client->bus_base != client->win->base) {
+		dev_err(&vdev->dev, "does not offer VIRTIO_F_ACCESS_PLATFORM, and bus addresses (%pad) are not physical addresses (%pa)\n",
+			&client->bus_base, &client->win->base);
+		return -ENXIO;
+	}
+	return 0;
+}
+
 int __dma_window_virtio_check(struct virtio_device *vdev)
 {
 	struct device *dev = vdev->dev.parent;
@@ -71,20 +93,8 @@ int __dma_window_virtio_check(struct virtio_device *vdev)
 		return -EPERM;
 	}
 
-	/*
-	 * A device without the bit takes addresses for guest-physical ones, and
-	 * does not go through an IOMMU.
-	 */
-	if (client->iommu && !virtio_has_feature(vdev, VIRTIO_F_ACCESS_PLATFORM)) {
-		dev_err(&vdev->dev, "does not offer VIRTIO_F_ACCESS_PLATFORM, so it does not go through the IOMMU that its window is behind\n");
+	if (virtio_check_addresses(vdev, client))
 		return -ENXIO;
-	}
-	if (!virtio_has_feature(vdev, VIRTIO_F_ACCESS_PLATFORM) &&
-	    client->bus_base != client->win->base) {
-		dev_err(&vdev->dev, "does not offer VIRTIO_F_ACCESS_PLATFORM, and bus addresses (%pad) are not physical addresses (%pa)\n",
-			&client->bus_base, &client->win->base);
-		return -ENXIO;
-	}
 
 	need = 2 * virtio_largest_chain(vdev->id.device);
 	if (client->win->size < need) {
