@@ -5,7 +5,7 @@
 # with neither, and 64 MiB to map from. PATHS names them. Nobody lets the devices
 # do anything: they stand for any device whose driver maps buffers.
 
-. "$Q/guest-lib.sh"
+. "$Q/engine/guest-lib.sh"
 BENCH=$BUILD/bench
 BUFFER=/reserved-memory/window@5c000000
 UNTRUSTED=

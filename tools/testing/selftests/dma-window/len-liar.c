@@ -5,7 +5,7 @@
  * up to the length that it told, clamped to the buffer, and nothing else: no old
  * memory of the guest's (I3), no crash (I4). As many bytes are copied.
  *
- * tools/testing/qemu/liar.py is the device, and has the words that are used.
+ * tools/testing/qemu/host/liar.py is the device, and has the words that are used.
  */
 
 #include <arpa/inet.h>

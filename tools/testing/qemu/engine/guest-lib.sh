@@ -38,7 +38,7 @@ uses() { printf 'restricted-dma-region = <&%s>;' "$1"; }
 UNREAD=''
 device_tree_overlay() {
 	[ -n "$UNREAD" ] || forbid 'dma-window: /.*: restricted-dma-region: '
-	overlay - <<-END
+	overlay <<-END
 	/dts-v1/;
 	/plugin/;
 	&{/} {
@@ -85,7 +85,7 @@ host_before() {
 
 	[ -n "$ECHO_SERVERS" ] || return 0
 	# shellcheck disable=SC2086 # paths without spaces
-	spawn echo python3 "$Q/echo.py" $ECHO_SERVERS
+	spawn echo python3 "$Q/host/echo.py" $ECHO_SERVERS
 	for s in $ECHO_SERVERS; do
 		wait_socket "$s"
 	done
@@ -143,8 +143,8 @@ virtio() {
 }
 
 # For the tests: host vq_inside ID BASE SIZE, host vq_flip ID BASE SIZE.
-host_vq_inside() { python3 "$Q/rings.py" "$SOCK/qmp" inside "$@"; }
-host_vq_flip() { python3 "$Q/rings.py" "$SOCK/qmp" flip "$@"; }
+host_vq_inside() { python3 "$Q/host/rings.py" "$SOCK/qmp" inside "$@"; }
+host_vq_flip() { python3 "$Q/host/rings.py" "$SOCK/qmp" flip "$@"; }
 
 # every_on_mmio FEATURES PACKED: all kinds of device on virtio-mmio; FEATURES
 # they negotiate, PACKED options of those that are to have packed rings.

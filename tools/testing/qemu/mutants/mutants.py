@@ -13,7 +13,7 @@ the fault to RESULT, or says why not. check does that to all or some, without wr
 FILE is one of this repository, or in TREE, a prepared kernel tree, one that
 hooks change. uncovered prints the functions of the product without a mutant.
 
-The format of mutants/*.mutants is in README.md.
+The format of *.mutants is in ../README.md.
 """
 
 import os
@@ -22,8 +22,8 @@ import sys
 from dataclasses import dataclass, field
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-TOP = os.path.dirname(os.path.dirname(os.path.dirname(HERE)))
-MUTANTS = os.path.join(HERE, "mutants")
+TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(HERE))))
+MUTANTS = HERE
 
 # The whole file, in place of the name of a definition.
 EVERYWHERE = "*"
@@ -281,6 +281,8 @@ def read_all():
     mutants, seen = [], {}
     for entry in sorted(os.listdir(MUTANTS)):
         path = os.path.join(MUTANTS, entry)
+        if entry.endswith(".py") or os.path.isdir(path):
+            continue
         if not entry.endswith(".mutants"):
             raise MutantError(f"{os.path.relpath(path, TOP)}: what is that? Mutants are in *.mutants")
         reader = Reader(path)

@@ -13,8 +13,8 @@
 # The window of backend NAME is the shared_ram NAME. Facts ("KEY VALUE") of
 # both sides are gathered in $RUN/facts; evidence.py draws the conclusions.
 
-. "$Q/guest-lib.sh"
-E=$Q/run/evidence.py
+. "$Q/engine/guest-lib.sh"
+E=$Q/isolation/evidence.py
 GUARD=$BUILD/vhost/vhost-user-guard
 BACKENDS=() GUARDED=y WINDOWED=y MAINLINE=
 declare -A PLACE=()
@@ -52,7 +52,7 @@ isolation_devices() {
 		esac
 	done
 	device_tree_overlay
-	guest_file "$Q/run/motd" etc/motd
+	guest_file "$Q/isolation/motd" etc/motd
 	# The PCI devices get their driver when the test says so (late_probe),
 	# which is what makes the control run able to report.
 	[ -n "${SHELL_MODE:-}" ] || append pci-stub.ids=1af4:1042,1af4:105a

@@ -37,8 +37,9 @@ import stat
 import struct
 import sys
 
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
-import qmp  # noqa: E402 (beside the runner, not beside this file)
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path += [os.path.join(HERE, "..", room) for room in ("engine", "iommu-proof")]
+import qmp  # noqa: E402 (in another room)
 from iommu import READ, WRITE, Endpoint, TraceError, joined, read_trace  # noqa: E402
 
 MAPS_LINE = re.compile(

@@ -17,8 +17,9 @@ import os
 import re
 import sys
 
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
-import qmp  # noqa: E402 (beside the runner, not beside this file)
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path += [os.path.join(HERE, "..", room) for room in ("engine",)]
+import qmp  # noqa: E402 (in another room)
 
 FIELDS = re.compile(r"(\w+)[= ](0x[0-9a-f]+|\d+)")
 SWITCH = re.compile(r"Device ([0-9a-f]+):([0-9a-f]+)\.([0-7]) .*enabled=([01])")

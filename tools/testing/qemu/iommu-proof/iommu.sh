@@ -5,7 +5,7 @@
 # one with a region and one without, and QEMU's own trace of what the guest asks
 # the IOMMU for. Sourced; isolation_iommu is the guest.
 
-. "$Q/run/canary.sh"
+. "$Q/canary/canary.sh"
 # The device, its control without a region, and their slots.
 SLOT_iommu=2 SLOT_plain=3
 IOMMU_BASE=0x5c000000 IOMMU_SIZE=0x2000000
@@ -70,7 +70,7 @@ host_stored() {
 
 # host search NAME: search what the device can read of the guest now.
 host_search() {
-	python3 "$Q/run/iommu.py" search "$SOCK/qmp" "$RUN/trace" "$RUN" "$1.search" \
+	python3 "$Q/iommu-proof/iommu.py" search "$SOCK/qmp" "$RUN/trace" "$RUN" "$1.search" \
 		"$(endpoint "$1")" | tee -a "$RUN/facts"
 }
 

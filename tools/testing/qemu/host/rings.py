@@ -21,7 +21,9 @@ import struct
 import sys
 import tempfile
 
-import qmp
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path += [os.path.join(HERE, "..", room) for room in ("engine",)]
+import qmp  # noqa: E402 (in another room)
 
 DESC = 16
 NEXT, INDIRECT, AVAIL, USED = 1, 4, 1 << 7, 1 << 15

@@ -4,7 +4,7 @@
 # For the guests canary and canary-mainline: one disk, and a search of what its
 # stopped backend has of the guest. Sourced; canary_guest KIND is the guest.
 
-. "$Q/run/isolation.sh"
+. "$Q/isolation/isolation.sh"
 MIB=16
 
 # alnum LENGTH: random letters and digits.
@@ -62,7 +62,7 @@ host_search() {
 	local before
 
 	before=$(backend_state)
-	python3 "$Q/run/canary.py" search "$SOCK/qmp" "$RUN" "$1" "$blk_base+$blk_size" \
+	python3 "$Q/canary/canary.py" search "$SOCK/qmp" "$RUN" "$1" "$blk_base+$blk_size" \
 		"$(spawned blk)" | tee -a "$RUN/facts" || return
 	fact "canary.$1.state" "$before $(backend_state)"
 }
