@@ -33,6 +33,15 @@ on_bridge() { BRIDGE_PROPS+="$1 "; }
 
 uses() { printf 'restricted-dma-region = <&%s>;' "$1"; }
 
+# iommu KIND SLOT: one between all PCI devices and memory; an SMMUv3 takes no slot.
+iommu() {
+	case $1 in
+	smmuv3) machine iommu=smmuv3 ;;
+	virtio) platform -device "virtio-iommu-pci,addr=$2" ;;
+	*) die "$GUEST: no IOMMU is called \"$1\"" ;;
+	esac
+}
+
 # device_tree_overlay: all of the above as one overlay. UNREAD is set by whoever
 # names a region where no device reads it, on purpose.
 UNREAD=''

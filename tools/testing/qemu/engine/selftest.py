@@ -9,6 +9,7 @@ speed of the machine are made up. A mutant in the wrong place proves nothing.
 """
 
 import os
+import subprocess
 import sys
 import tempfile
 
@@ -289,10 +290,36 @@ def check_edits(case):
     return "" if result == SOURCE.replace(old, new, 1) else f"it makes:\n{result}"
 
 
+# Name, arguments of scripts/guest, what it must print; the folder has two files.
+GUESTS = {"single": "describe one\n", "twin": "variants left right\nflavours base debug\n"}
+VARIANTS = [
+    ("the list", ["--list"], "single@base\ntwin-left@base\ntwin-left@debug\n"
+                             "twin-right@base\ntwin-right@debug\n"),
+    ("the name of the file", ["--prepare", "twin"], "twin comes as twin-left, twin-right\n"),
+    ("an unknown variant", ["--prepare", "twin-up"], "twin comes as twin-left, twin-right\n"),
+    ("a variant of a file without", ["--prepare", "single-left"], 'no guest "single-left"'),
+]
+
+
+def check_variants(case):
+    """What is wrong with how scripts/guest takes names, or nothing."""
+    _, arguments, expected = case
+    script = os.path.join(HERE, "..", "..", "..", "..", "scripts", "guest")
+    with tempfile.TemporaryDirectory() as folder:
+        for name, text in GUESTS.items():
+            with open(os.path.join(folder, name), "w", encoding="utf-8") as f:
+                f.write(text)
+        result = subprocess.run([script] + arguments, env=os.environ | {"GUESTS": folder},
+                                capture_output=True, text=True, check=False)
+    said = result.stdout + result.stderr
+    return "" if expected in said else f"it says: {said}"
+
+
 def main():
     cases = [(f"judge of {case[0]}", check, case) for case in CASES]
     cases += [(f"patience with {case[0]}", check_patience, case) for case in PATIENCE]
     cases += [(f"mutant in {case[0]}", check_edits, case) for case in EDITS]
+    cases += [(f"guest by {case[0]}", check_variants, case) for case in VARIANTS]
     print(f"KTAP version 1\n1..{len(cases)}")
     failed = 0
     for number, (name, test, case) in enumerate(cases, 1):
