@@ -39,7 +39,7 @@ static LIST_HEAD(lost_windows);
 DEFINE_STATIC_KEY_FALSE(dma_window_key);
 EXPORT_SYMBOL_GPL(dma_window_key);
 
-struct hlist_head dma_window_clients[BIT(DMA_WINDOW_CLIENTS_BITS)];
+DEFINE_HASHTABLE(dma_window_clients, DMA_WINDOW_CLIENTS_BITS);
 
 /**
  * dma_window_client_of() - the window of a device
@@ -68,10 +68,9 @@ static void client_names(struct dma_window *win,
 
 	lockdep_assert_held(&dma_window_mutex);
 
-	for (i = 0; i < ARRAY_SIZE(dma_window_clients); i++)
-		hlist_for_each_entry(client, &dma_window_clients[i], node)
-			if (client->win == win)
-				show(arg, dev_name(client->dev));
+	hash_for_each(dma_window_clients, i, client, node)
+		if (client->win == win)
+			show(arg, dev_name(client->dev));
 }
 
 /**
@@ -243,7 +242,7 @@ static void client_drop(struct dma_window_client *client)
 {
 	lockdep_assert_held(&dma_window_mutex);
 
-	hlist_del_rcu(&client->node);
+	hash_del_rcu(&client->node);
 	if (client->iommu) {
 		dma_window_debugfs_remove_client(client);
 		/* A device that is gone has no directory any more. */
@@ -738,8 +737,8 @@ static int client_attach(struct device *dev, const struct dma_window_ref *ref,
 		if (IS_ERR(client))
 			return PTR_ERR(client);
 		win->users++;
-		hlist_add_head_rcu(&client->node,
-				   &dma_window_clients[hash_ptr(dev, DMA_WINDOW_CLIENTS_BITS)]);
+		hash_add_rcu(dma_window_clients, &client->node,
+			     (unsigned long)dev);
 	}
 
 	/* Each attach may come with another bus limit, or another IOMMU. */

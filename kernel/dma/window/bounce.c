@@ -185,7 +185,7 @@ static unsigned int client_reachable(const struct dma_window_client *client,
 	const struct dma_window *win = client->win;
 	u64 limit = min_not_zero(mask, client->dev->bus_dma_limit);
 
-	if (limit >= client->bus_base + win->size - 1)
+	if (limit >= client->bus_last)
 		return win->pool.nslots;
 	if (limit < client->bus_base)
 		return 0;

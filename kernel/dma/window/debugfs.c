@@ -270,10 +270,9 @@ void dma_window_debugfs_add(struct dma_window *win)
 	for (i = 0; i < ARRAY_SIZE(window_files); i++)
 		debugfs_create_file(window_files[i].name, window_files[i].mode,
 				    win->debugfs, win, window_files[i].fops);
-	for (i = 0; i < ARRAY_SIZE(dma_window_clients); i++)
-		hlist_for_each_entry(client, &dma_window_clients[i], node)
-			if (client->win == win && client->iommu)
-				dma_window_debugfs_add_client(client);
+	hash_for_each(dma_window_clients, i, client, node)
+		if (client->win == win && client->iommu)
+			dma_window_debugfs_add_client(client);
 }
 
 /**

@@ -493,8 +493,8 @@ void __dma_window_domain_gone(struct iommu_domain *domain)
 		}
 	}
 	/* If a driver is bound all the same, its IOMMU was taken away. */
-	for (i = 0; found && i < BIT(DMA_WINDOW_CLIENTS_BITS); i++)
-		hlist_for_each_entry(client, &dma_window_clients[i], node)
+	if (found)
+		hash_for_each(dma_window_clients, i, client, node)
 			if (client->iommu && !client->iommu->domain)
 				dma_window_deny(client->dev);
 	mutex_unlock(&dma_window_mutex);

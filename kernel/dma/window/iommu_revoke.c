@@ -159,8 +159,7 @@ void dma_window_iommu_hold_back(struct dma_window_client *client,
 	if (READ_ONCE(client->iommu->exposed))
 		return;
 	WRITE_ONCE(client->iommu->exposed, true);
-	for (i = 0; i < BIT(DMA_WINDOW_CLIENTS_BITS); i++)
-		hlist_for_each_entry_rcu(other, &dma_window_clients[i], node)
-			if (other->iommu == client->iommu)
-				client_cut_off(other, span);
+	hash_for_each_rcu(dma_window_clients, i, other, node)
+		if (other->iommu == client->iommu)
+			client_cut_off(other, span);
 }

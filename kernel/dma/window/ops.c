@@ -288,7 +288,7 @@ static int window_get_sgtable(struct device *dev, struct sg_table *sgt,
 /* The highest bus address of the window, or 0 without one. */
 static dma_addr_t window_last(struct dma_window_client *client)
 {
-	return client ? client->bus_base + client->win->size - 1 : 0;
+	return client ? client->bus_last : 0;
 }
 
 static int window_supported(struct device *dev, u64 mask)

@@ -28,7 +28,7 @@
 
 #include <linux/dma-direct.h>
 #include <linux/dma-map-ops.h>
-#include <linux/hash.h>
+#include <linux/hashtable.h>
 #include <linux/iommu.h>
 #include <linux/list.h>
 #include <linux/mutex.h>
@@ -442,7 +442,7 @@ extern const struct dma_map_ops dma_window_deny_ops;
 
 /* Clients by device. Read under RCU, or with interrupts disabled. */
 #define DMA_WINDOW_CLIENTS_BITS	6
-extern struct hlist_head dma_window_clients[BIT(DMA_WINDOW_CLIENTS_BITS)];
+extern DECLARE_HASHTABLE(dma_window_clients, DMA_WINDOW_CLIENTS_BITS);
 
 /**
  * dma_window_client_find() - the window of a device, without a lock
@@ -457,10 +457,9 @@ static inline struct dma_window_client *
 dma_window_client_find(struct device *dev)
 {
 	struct dma_window_client *client;
-	struct hlist_head *head;
 
-	head = &dma_window_clients[hash_ptr(dev, DMA_WINDOW_CLIENTS_BITS)];
-	hlist_for_each_entry_rcu(client, head, node, irqs_disabled())
+	hash_for_each_possible_rcu(dma_window_clients, client, node,
+				   (unsigned long)dev, irqs_disabled())
 		if (client->dev == dev)
 			return client;
 	return NULL;
