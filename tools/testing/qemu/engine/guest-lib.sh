@@ -235,6 +235,12 @@ iommu_guest() {
 	run_test late 30 iommu-late.sh "$(pci_name 2)" window@50000000 "$(pci_name 7)"
 }
 
+# The programs that device.sh runs, one per invariant.
+# shellcheck disable=SC2034 # for guests' files
+API_TESTS=$(printf 'api_%s ' confinement no_stale_data nothing_trusted nothing_lost good_citizen observed)
+# shellcheck disable=SC2034
+IOMMU_TESTS=${API_TESTS//api_/iommu_}
+
 # edu_devices [SLOT]: three of QEMU's edu devices for device.sh, from SLOT on or
 # 1, and EDU_TEST, which calls device.sh: the first and third in one window, the
 # second with a region that is disabled. The first also names a shared-dma-pool,

@@ -14,7 +14,7 @@
 #include <sys/wait.h>
 #include <time.h>
 
-#include "iommu.h"
+#include "iommu_look.h"
 #include "../kselftest_harness.h"
 
 #define SLOTS	8

@@ -4,8 +4,8 @@
  * page tables have, which they should have, the counters of one device, and
  * IOMMU reports of accesses that were stopped. See edu.h for the devices needed.
  */
-#ifndef _DMA_WINDOW_SELFTEST_IOMMU_H
-#define _DMA_WINDOW_SELFTEST_IOMMU_H
+#ifndef _DMA_WINDOW_SELFTEST_IOMMU_LOOK_H
+#define _DMA_WINDOW_SELFTEST_IOMMU_LOOK_H
 
 #include <poll.h>
 #include <stdarg.h>
@@ -489,4 +489,4 @@ static inline void scribble(struct rng *r, u8 *buf, size_t size)
 	memcpy(buf, &word, size);
 }
 
-#endif /* _DMA_WINDOW_SELFTEST_IOMMU_H */
+#endif /* _DMA_WINDOW_SELFTEST_IOMMU_LOOK_H */
