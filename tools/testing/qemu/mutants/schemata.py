@@ -18,7 +18,7 @@ import os
 import re
 import sys
 
-from mutants import EVERYWHERE, TOP, MutantError, definitions, named, read, source_of
+from mutants import EVERYWHERE, MutantError, definitions, named, read, source_of
 
 VARIABLE = "dma_window_mutant"
 # Where the variable is defined.
