@@ -781,7 +781,7 @@ static struct dma_window *group_window_get(struct device *dev,
 		window_destroy(win);
 		goto free;
 	}
-	win->group = iommu_group_ref_get(group);
+	win->group = iommu_group_get(dev);
 	ret = window_share(dev, ref, win);
 	if (!ret)
 		return win;

@@ -139,7 +139,7 @@ const char *dma_window_granule_unfit_reason(unsigned long pgsize_bitmap)
 
 	if (granule > PAGE_SIZE)
 		return "the granule of its IOMMU is larger than a page";
-	/* Chunks stand in for granules: see dma_window_stand_in_get(). */
+	/* Slots stand in for granules: see dma_window_stand_in_get(). */
 	if (granule < DMA_WINDOW_SLOT_SIZE)
 		return "the granule of its IOMMU is smaller than 2 KiB";
 	return NULL;

@@ -561,7 +561,7 @@ void dma_window_pool_drain_cpu(struct dma_window_pool *pool, unsigned int cpu)
  * Under pool->lock no record is freed, but a CPU may keep the run and map it
  * for another device between the look at its owner and the claim: then give the
  * run back at once. An unmap in these few instructions finds nothing: see
- * claim_again() in bounce.c.
+ * dma_window_bounce_claim_again().
  */
 static bool pool_claim(struct dma_window_mapping *map,
 		       struct dma_window_client *owner)

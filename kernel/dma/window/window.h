@@ -260,8 +260,10 @@ dma_window_pool_pop(struct dma_window_pool *pool, struct dma_window_cpu *c,
 		return NULL;
 	top--;
 	/*
-	 * If others have drained the entry, then most likely all below, too.
-	 * Runs that they left are found again when the next one is pushed.
+	 * If the entry is empty, pool_drain_cpu() took it, and most likely all
+	 * below, too. Runs that this CPU put in behind the drain stay there
+	 * until the next push skips them, or the next drain takes them: see
+	 * "Magazines and drains" in Documentation/core-api/dma-window.rst.
 	 */
 	map = xchg(&c->runs[pool->class_start[class] + top], NULL);
 	c->top[class] = map ? top : 0;
