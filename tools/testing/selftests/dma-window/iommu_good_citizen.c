@@ -131,7 +131,7 @@ TEST_F_TIMEOUT(good_citizen, syncs, LIMIT)
 		l = layout_of(B, 0, buf.addr + at, size, dir, 0);
 		ASSERT_TRUE(placed(B, &l, p.addr, buf.addr + at, size));
 		if (l.small) {
-			/* Bounced as a whole: as of any window, see dma_api.c. */
+			/* Bounced as a whole, as in any window: see api_good_citizen.c. */
 			ASSERT_EQ(0, unmap(E, &p, 0));
 			continue;
 		}

@@ -5,7 +5,7 @@
 
 #include "iommu_fixture.h"
 
-/* Counters and events, for an operator. */
+/* Counters, for an operator. */
 FIXTURE(observed) { struct state s; };
 FIXTURE_SETUP(observed) { start(&self->s); }
 FIXTURE_TEARDOWN(observed) { finish(_metadata, &self->s); }
