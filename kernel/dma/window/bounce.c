@@ -179,8 +179,8 @@ void dma_window_invalid(struct dma_window_client *client,
 }
 
 /* Count the window's slots, from the first, that the device can address. */
-static unsigned int client_reachable(const struct dma_window_client *client,
-				     u64 mask)
+static unsigned int client_slots_in_mask(const struct dma_window_client *client,
+					 u64 mask)
 {
 	const struct dma_window *win = client->win;
 	u64 limit = min_not_zero(mask, client->dev->bus_dma_limit);
@@ -204,7 +204,7 @@ mapping_new(struct dma_window_client *client, struct dma_window_req *req,
 	struct dma_window_mapping *map;
 
 	req->bus = client->bus_base >> DMA_WINDOW_SLOT_SHIFT;
-	req->limit = client_reachable(client, mask);
+	req->limit = client_slots_in_mask(client, mask);
 	if (!req->limit) {
 		dma_window_fail(client, mask, size);
 		client_report_unreachable(client, mask);

@@ -177,7 +177,7 @@ bounce_is_fast(const struct dma_window_client *client, const struct device *dev,
  * @addr: filled with the bus address, if there was such a run
  *
  * Behind an IOMMU, a buffer larger than the device's copybreak is never mapped
- * here: see dma_window_iommu_way().
+ * here: see dma_window_copy_or_map().
  *
  * Context: any. Takes no lock.
  *

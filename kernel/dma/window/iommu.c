@@ -12,7 +12,7 @@
  * (I1, I3). At most two granules are copied, whatever the size.
  *
  * Driver memory is written here only with data of the device. Whether a buffer
- * can be mapped in place at all is decided by dma_window_iommu_way(), and how a
+ * can be mapped in place at all is decided by dma_window_copy_or_map(), and how a
  * mapping ends by dma_window_iommu_revoke().
  *
  * Who owns what:
@@ -103,7 +103,7 @@ static bool may_map_in_place(const struct dma_window_client *client,
 }
 
 /**
- * dma_window_iommu_way() - copy a buffer, or map it in place?
+ * dma_window_copy_or_map() - copy a buffer, or map it in place?
  * @client: a device behind an IOMMU, and its window
  * @phys: physical address of the buffer
  * @size: bytes
@@ -131,10 +131,10 @@ static bool may_map_in_place(const struct dma_window_client *client,
  *
  * Return: the way.
  */
-enum dma_window_way dma_window_iommu_way(const struct dma_window_client *client,
-					 phys_addr_t phys, size_t size,
-					 enum dma_data_direction dir,
-					 unsigned long attrs)
+enum dma_window_way
+dma_window_copy_or_map(const struct dma_window_client *client, phys_addr_t phys,
+		       size_t size, enum dma_data_direction dir,
+		       unsigned long attrs)
 {
 	u32 granule = client->granule;
 
@@ -685,7 +685,7 @@ static dma_addr_t map_not_fast(struct device *dev, phys_addr_t phys,
 	client = dma_window_client_find(dev);
 	if (unlikely(!client))
 		goto out;
-	switch (dma_window_iommu_way(client, phys, size, dir, attrs)) {
+	switch (dma_window_copy_or_map(client, phys, size, dir, attrs)) {
 	case DMA_WINDOW_COPY:
 		addr = dma_window_bounce_map_slow(client, phys, size, dir,
 						  attrs);
@@ -933,8 +933,9 @@ static int sglist_map_one(struct sglist *list, struct scatterlist *sg)
 				    list->dir, list->attrs);
 	if (addr == DMA_MAPPING_ERROR) {
 		/* -ENOMEM says: try again, there may be room then. */
-		if (dma_window_iommu_way(client, sg_phys(sg), sg->length,
-					 list->dir, list->attrs) != DMA_WINDOW_COPY)
+		if (dma_window_copy_or_map(client, sg_phys(sg), sg->length,
+					   list->dir,
+					   list->attrs) != DMA_WINDOW_COPY)
 			most = DMA_WINDOW_MAX_IN_PLACE;
 		return sg->length <= most ? -ENOMEM : -EINVAL;
 	}
@@ -980,8 +981,8 @@ int dma_window_iommu_map_sg(struct device *dev, struct scatterlist *sgl,
 		bool together;
 
 		n = sglist_run(list.client, sg, nents - i, &size);
-		together = n && dma_window_iommu_way(list.client, 0, size, dir,
-						     attrs) == DMA_WINDOW_MAP;
+		together = n && dma_window_copy_or_map(list.client, 0, size, dir,
+						       attrs) == DMA_WINDOW_MAP;
 		ret = together ? sglist_map_run(&list, sg, n, size) : 0;
 		for (n = max(n, 1); n-- && !ret; i++, sg = sg_next(sg))
 			if (!together)

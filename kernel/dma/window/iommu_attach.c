@@ -180,7 +180,7 @@ ALLOW_ERROR_INJECTION(dma_window_memory_is_private, TRUE);
  * dma_window_iommu_probe() - note what decides between copy and map
  * @client: a device and its window, its @iommu set
  *
- * See dma_window_iommu_way().
+ * See dma_window_copy_or_map().
  *
  * Context: any.
  */

@@ -21,13 +21,13 @@
 #include "iommu.h"
 
 /* Unmap a range. The IOTLB's invalidation is complete on return. */
-static noinline int dma_window_revoke_unmap(struct iommu_domain *domain,
-					    dma_addr_t iova, size_t span)
+static noinline int dma_window_unmap_invalidate(struct iommu_domain *domain,
+						dma_addr_t iova, size_t span)
 {
 	/* iommu_unmap() takes more if a part cannot go alone. */
 	return iommu_unmap(domain, iova, span) >= span ? 0 : -EIO;
 }
-ALLOW_ERROR_INJECTION(dma_window_revoke_unmap, ERRNO);
+ALLOW_ERROR_INJECTION(dma_window_unmap_invalidate, ERRNO);
 
 /**
  * dma_window_iommu_revoke() - take addresses away from the devices of a domain
@@ -51,7 +51,7 @@ bool dma_window_iommu_revoke(struct dma_window_iommu *io, dma_addr_t iova,
 
 	if (!domain)
 		return true;
-	if (likely(!dma_window_revoke_unmap(domain, iova, span)))
+	if (likely(!dma_window_unmap_invalidate(domain, iova, span)))
 		return true;
 	WRITE_ONCE(io->win->leaked, true);
 	this_cpu_add(io->win->pool.cpu->stats.leaked, span);

@@ -70,8 +70,10 @@ static void test_way(struct kunit *test)
 		for (dir = DMA_BIDIRECTIONAL; dir <= DMA_FROM_DEVICE; dir++)
 			if (c->dirs & BIT(dir))
 				KUNIT_EXPECT_EQ_MSG(test, c->way,
-						    dma_window_iommu_way(&client, BASE + c->offset,
-									 c->size, dir, c->attrs),
+						    dma_window_copy_or_map(&client,
+									   BASE + c->offset,
+									   c->size, dir,
+									   c->attrs),
 						    "row %td, direction %u",
 						    c - ways, dir);
 	}
@@ -89,9 +91,13 @@ static void test_way_of_aligned(struct kunit *test)
 	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, client.dev);
 	client.dev->dma_parms = &parms;
 	parms.min_align_mask = GRANULE - 1;
-	KUNIT_EXPECT_EQ(test, MAP, dma_window_iommu_way(&client, BASE, SZ_1M, DMA_TO_DEVICE, 0));
+	KUNIT_EXPECT_EQ(test, MAP,
+			dma_window_copy_or_map(&client, BASE, SZ_1M,
+					       DMA_TO_DEVICE, 0));
 	parms.min_align_mask = 2 * GRANULE - 1;
-	KUNIT_EXPECT_EQ(test, COPY, dma_window_iommu_way(&client, BASE, SZ_1M, DMA_TO_DEVICE, 0));
+	KUNIT_EXPECT_EQ(test, COPY,
+			dma_window_copy_or_map(&client, BASE, SZ_1M,
+					       DMA_TO_DEVICE, 0));
 	client.dev->dma_parms = NULL;
 }
 

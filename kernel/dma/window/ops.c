@@ -291,7 +291,7 @@ static dma_addr_t window_last(struct dma_window_client *client)
 	return client ? client->bus_last : 0;
 }
 
-static int window_supported(struct device *dev, u64 mask)
+static int window_mask_supported(struct device *dev, u64 mask)
 {
 	struct dma_window_client *client = dma_window_client_of(dev);
 	dma_addr_t last = window_last(client);
@@ -340,7 +340,7 @@ const struct dma_map_ops dma_window_ops = {
 	.sync_single_for_device	= window_sync_for_device,
 	.sync_sg_for_cpu	= window_sync_sg_for_cpu,
 	.sync_sg_for_device	= window_sync_sg_for_device,
-	.dma_supported		= window_supported,
+	.dma_supported		= window_mask_supported,
 	.get_required_mask	= window_required_mask,
 	.max_mapping_size	= window_max_mapping_size,
 };
@@ -409,7 +409,7 @@ const struct dma_map_ops dma_window_iommu_ops = {
 	.sync_single_for_device	= window_sync_for_device,
 	.sync_sg_for_cpu	= window_sync_sg_for_cpu,
 	.sync_sg_for_device	= window_sync_sg_for_device,
-	.dma_supported		= window_supported,
+	.dma_supported		= window_mask_supported,
 	.get_required_mask	= iommu_required_mask,
 	.max_mapping_size	= iommu_max_mapping_size,
 	.opt_mapping_size	= iommu_dma_opt_mapping_size,
@@ -433,7 +433,7 @@ static int deny_map_sg(struct device *dev, struct scatterlist *sg, int nents,
 	return -EINVAL;
 }
 
-static int deny_supported(struct device *dev, u64 mask)
+static int deny_mask_supported(struct device *dev, u64 mask)
 {
 	return 0;
 }
@@ -455,6 +455,6 @@ const struct dma_map_ops dma_window_deny_ops = {
 	.sync_single_for_device	= window_sync_for_device,
 	.sync_sg_for_cpu	= window_sync_sg_for_cpu,
 	.sync_sg_for_device	= window_sync_sg_for_device,
-	.dma_supported		= deny_supported,
+	.dma_supported		= deny_mask_supported,
 	.max_mapping_size	= deny_max_mapping_size,
 };

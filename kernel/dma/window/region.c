@@ -389,8 +389,8 @@ bool dma_window_iommu_named(struct device *dev, struct device_node *np,
 }
 
 /* Check that restricted-dma-region is one phandle of a node. */
-static int region_check_property(struct device *dev,
-				 const struct dma_window_ref *ref)
+static int region_check_phandle(struct device *dev,
+				const struct dma_window_ref *ref)
 {
 	struct property *prop = of_find_property(ref->holder, ref->prop, NULL);
 
@@ -408,8 +408,8 @@ static int region_check_property(struct device *dev,
 }
 
 /* Check that the property is well-formed, and its target a region at all. */
-static int region_check_node(struct device *dev,
-			     const struct dma_window_ref *ref)
+static int region_check_properties(struct device *dev,
+				   const struct dma_window_ref *ref)
 {
 	struct device_node *region = ref->region;
 	struct device_node *root;
@@ -421,7 +421,7 @@ static int region_check_node(struct device *dev,
 		return -EPERM;
 	}
 	if (!strcmp(ref->prop, "restricted-dma-region") &&
-	    region_check_property(dev, ref))
+	    region_check_phandle(dev, ref))
 		return -EINVAL;
 
 	root = of_find_node_by_path("/reserved-memory");
@@ -677,7 +677,7 @@ int dma_window_region_check(struct device *dev,
 {
 	int ret;
 
-	ret = region_check_node(dev, ref);
+	ret = region_check_properties(dev, ref);
 	if (!ret)
 		ret = region_check_place(dev, ref, base, size);
 	if (!ret)

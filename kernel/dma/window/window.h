@@ -655,10 +655,10 @@ unsigned int dma_window_bounce_reclaim(struct dma_window_client *client, bool go
 size_t dma_window_max_request(const struct dma_window *win);
 
 #ifdef CONFIG_DMA_WINDOW_IOMMU
-enum dma_window_way dma_window_iommu_way(const struct dma_window_client *client,
-					 phys_addr_t phys, size_t size,
-					 enum dma_data_direction dir,
-					 unsigned long attrs);
+enum dma_window_way
+dma_window_copy_or_map(const struct dma_window_client *client, phys_addr_t phys,
+		       size_t size, enum dma_data_direction dir,
+		       unsigned long attrs);
 const char *dma_window_granule_unfit_reason(unsigned long pgsize_bitmap);
 void dma_window_iommu_probe(struct dma_window_client *client);
 dma_addr_t dma_window_iommu_map(struct device *dev, phys_addr_t phys,

@@ -52,7 +52,7 @@ static bool allocated_again(struct behind *b, u64 phys)
 /* Unmap, and the IOMMU fails. */
 static bool unmap_fails(struct edu *e, struct map *p)
 {
-	bool done = fail_call("dma_window_revoke_unmap", 1, true) && !unmap(e, p, 0);
+	bool done = fail_call("dma_window_unmap_invalidate", 1, true) && !unmap(e, p, 0);
 
 	return failed_call() && done;
 }

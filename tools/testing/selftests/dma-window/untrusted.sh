@@ -81,9 +81,9 @@ no_leak() {
 
 # Make the IOMMU fail to unmap, once, whoever lets go of the device last.
 fail_unmap() {
-	[ -e $FAIL/dma_window_revoke_unmap ] ||
-		echo dma_window_revoke_unmap >$FAIL/inject || return 1
-	echo 0xfffffffffffffff4 >$FAIL/dma_window_revoke_unmap/retval &&
+	[ -e $FAIL/dma_window_unmap_invalidate ] ||
+		echo dma_window_unmap_invalidate >$FAIL/inject || return 1
+	echo 0xfffffffffffffff4 >$FAIL/dma_window_unmap_invalidate/retval &&
 		echo 0 >$FAIL/verbose && echo N >$FAIL/task-filter && echo 1 >$FAIL/interval &&
 		echo 100 >$FAIL/probability && echo 0 >$FAIL/space && echo 1 >$FAIL/times
 }
