@@ -1,0 +1,217 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The life of the program: sessions, signals, limits.
+ */
+#include <dirent.h>
+#include <poll.h>
+
+#include "guard_fixture.h"
+
+FIXTURE(life) { int fds; };
+FIXTURE_SETUP(life) { self->fds = start(); }
+FIXTURE_TEARDOWN(life) { finish(_metadata, self->fds); }
+
+static int count_fds_of(pid_t pid)
+{
+	char path[64];
+	DIR *d;
+	int n = 0;
+
+	snprintf(path, sizeof(path), "/proc/%d/fd", pid);
+	d = opendir(path);
+	/* The guard is not dumpable: only root can look into the process. */
+	if (!d)
+		return 0;
+	while (readdir(d))
+		n++;
+	closedir(d);
+	return n;
+}
+
+TEST_F(life, exit_status)
+{
+	struct session s;
+
+	for (int how = 0; how < 4; how++) {
+		int want = how == 2 ? 3 : 0;
+
+		session_start(&s, NULL);
+		session_exchange(&s);
+		if (how == 0) {
+			close(s.front);
+			s.front = -1;
+		} else if (how == 1) {
+			close(s.back);
+			s.back = -1;
+		} else if (how == 2) {
+			send_msg(s.front, VU_GPU_SET_SOCKET, V, NULL, 0, NULL,
+				 0);
+		} else {
+			kill(s.run.pid, SIGTERM);
+		}
+		run_end(&s.run);
+		EXPECT_EQ(want, s.run.status)
+			TH_LOG("end %d: status %d: %s", how, s.run.status,
+			       s.run.text);
+		EXPECT_NE(0, access(path_of("front"), F_OK))
+			TH_LOG("end %d: socket left", how);
+		EXPECT_TRUE(how == 0 || hung_up(s.front)) TH_LOG("end %d", how);
+		EXPECT_TRUE(how == 1 || hung_up(s.back)) TH_LOG("end %d", how);
+		session_close(&s);
+	}
+}
+
+TEST_F(life, once_stops_listening)
+{
+	struct session s;
+
+	session_start(&s, NULL);
+	EXPECT_NE(0, access(path_of("front"), F_OK))
+		TH_LOG("a second VMM could wait");
+	session_close(&s);
+	run_end(&s.run);
+}
+
+TEST_F(life, loop)
+{
+	struct session s;
+
+	session_start(&s, "--loop");
+	for (int i = 0; i < 3; i++) {
+		session_exchange(&s);
+		/* The second one ends badly: the third is served. */
+		if (i == 1)
+			send_msg(s.front, 999, V, NULL, 0, NULL, 0);
+		else
+			close(s.front);
+		EXPECT_TRUE(wait_readable(s.back) && hung_up(s.back))
+			TH_LOG("round %d", i);
+		close(s.back);
+		if (i == 1)
+			close(s.front);
+		s.front = sock_connect("front");
+		s.back = sock_accept(s.listener);
+	}
+	kill(s.run.pid, SIGTERM);
+	run_end(&s.run);
+	EXPECT_EQ(0, s.run.status) TH_LOG("%d: %s", s.run.status, s.run.text);
+	EXPECT_NE(0, access(path_of("front"), F_OK)) TH_LOG("socket left");
+	session_close(&s);
+}
+
+TEST_F(life, signal_waiting)
+{
+	const char * const args[] = {
+		"--listen", path_of("front"), "--connect", path_of("nobody"),
+		"--allow", "0+1", NULL,
+	};
+	struct run r;
+	int fd;
+
+	/* While waiting for the VMM, then for the device */
+	for (int i = 0; i < 2; i++) {
+		fd = -1;
+		run_start(&r, args, -1);
+		run_until(&r, "waiting for the front-end");
+		if (i) {
+			fd = sock_connect("front");
+			run_until(&r, "waiting for the back-end");
+		}
+		kill(r.pid, i ? SIGINT : SIGTERM);
+		run_end(&r);
+		EXPECT_EQ(0, r.status) TH_LOG("%d: %s", r.status, r.text);
+		EXPECT_NE(0, access(path_of("front"), F_OK))
+			TH_LOG("socket left");
+		if (fd >= 0)
+			close(fd);
+	}
+	/* The VMM goes before the device is there. */
+	run_start(&r, args, -1);
+	fd = sock_connect("front");
+	run_until(&r, "waiting for the back-end");
+	close(fd);
+	run_end(&r);
+	EXPECT_EQ(0, r.status) TH_LOG("%d: %s", r.status, r.text);
+}
+
+TEST_F(life, timeout)
+{
+	const char * const args[] = {
+		"--listen", path_of("front"), "--connect", path_of("nobody"),
+		"--allow", "0+1", "--timeout", "1", NULL,
+	};
+	struct run r;
+	int fd;
+
+	run_start(&r, args, -1);
+	fd = sock_connect("front");
+	run_end(&r);
+	EXPECT_EQ(1, r.status);
+	EXPECT_NE(NULL, strstr(r.text, "nobody: the back-end was not there"))
+		TH_LOG("%s", r.text);
+	EXPECT_TRUE(hung_up(fd)) TH_LOG("front-end kept");
+	close(fd);
+}
+
+/* Nobody can fill the log: neither a guest nor a back-end. */
+TEST_F(life, log_limit)
+{
+	struct vu_mem_table t = { .nregions = 1 };
+	struct session s;
+	struct vug_msg m;
+	int lines = 0;
+
+	session_start(&s, NULL);
+	for (int i = 0; i < 2000; i++) {
+		int fd = mem_fd(1);
+
+		send_msg(s.front, VU_SET_MEM_TABLE, V, &t, 40, &fd, 1);
+		ASSERT_TRUE(wait_readable(s.back) && recv_msg(s.back, &m))
+			TH_LOG("%d", i);
+		/* The pipe must not fill up. */
+		if (i % 50 == 0 && s.run.text[0]) {
+			char buf[4096];
+			struct pollfd p = { .fd = s.run.out, .events = POLLIN };
+			ssize_t n;
+
+			while (poll(&p, 1, 0) > 0) {
+				n = read(s.run.out, buf, sizeof(buf));
+				for (ssize_t k = 0; k < n; k++)
+					lines += buf[k] == '\n';
+			}
+		}
+	}
+	session_close(&s);
+	s.run.text[0] = '\0';
+	run_end(&s.run);
+	EXPECT_TRUE(lines > 50 && lines < 600) TH_LOG("%d lines", lines);
+	EXPECT_NE(NULL, strstr(s.run.text, "left out"))
+		TH_LOG("%s", s.run.text);
+}
+
+TEST_F(life, program_fds)
+{
+	struct session s;
+	struct vug_msg m;
+	int before, after;
+
+	session_start(&s, NULL);
+	session_exchange(&s);
+	before = count_fds_of(s.run.pid);
+	for (u64 i = 0; i < 12; i++) {
+		int fd = event_fd();
+
+		send_msg(s.front, VU_SET_VRING_KICK, V, &i, 8, &fd, 1);
+		EXPECT_TRUE(wait_readable(s.back) && recv_msg(s.back, &m) &&
+			    m.nfds == 1)
+			TH_LOG("kick");
+		drop_fds(&m);
+	}
+	session_exchange(&s);
+	after = count_fds_of(s.run.pid);
+	EXPECT_EQ(before, after);
+	session_close(&s);
+	run_end(&s.run);
+}
+
+TEST_HARNESS_MAIN
