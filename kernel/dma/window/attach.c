@@ -316,14 +316,20 @@ static void device_set_state(struct device *dev, enum device_state state)
 	};
 
 #ifdef CONFIG_IOMMU_DMA
-	/* The DMA API looks at this flag before a device's own operations. */
-	dev->dma_iommu = false;
-	if (state == DEVICE_NONE) {
-		struct iommu_domain *domain = iommu_get_domain_for_dev(dev);
+	struct iommu_domain *domain = NULL;
+	bool dma_iommu;
 
-		dev->dma_iommu = domain &&
-				 (domain->type & __IOMMU_DOMAIN_DMA_API);
-	}
+	if (state == DEVICE_NONE)
+		domain = iommu_get_domain_for_dev(dev);
+	dma_iommu = domain && (domain->type & __IOMMU_DOMAIN_DMA_API);
+	/*
+	 * Set the flag that the DMA API looks at before a device's own
+	 * operations. A device with a window has it off already: do not write
+	 * the bit field then, which others write under the device's lock, while
+	 * an unmap in any context may get here by client_cut_off().
+	 */
+	if (dev->dma_iommu != dma_iommu)
+		dev->dma_iommu = dma_iommu;
 #endif
 	set_dma_ops(dev, ops[state]);
 }
