@@ -284,7 +284,7 @@ void __dma_window_unbound(struct device *dev)
 /* ---- States of a device ---- */
 
 /*
- * Who serves a device's DMA. No other code sets DMA operations.
+ * States of a device: who serves its DMA. All DMA operations are set here.
  *
  *	NONE		firmware names no region: dma-iommu or dma-direct
  *	DENIED		dma_window_deny_ops
@@ -294,12 +294,12 @@ void __dma_window_unbound(struct device *dev)
  *	from		to		when
  *	any		DENIED		dma_window_deny(): a region is named, before
  *					the device is configured (so that DENIED is
- *					what every failure leaves); below a bridge's;
+ *					what every failure leaves), or by a bridge;
  *					an IOMMU took the device over, or away, or
  *					failed to revoke
  *	DENIED, NONE	WINDOW, IOMMU	device_serve(): at the end of an attach
- *	any		NONE		device_let_go(): no region is named any more
- *					and no window is due for other reasons
+ *	any		NONE		device_let_go(): no region is named any more,
+ *					and the device has no window without one
  *
  * A device whose IOMMU domain leads to memory of others is never let go: it
  * stays DENIED until its domain is replaced.
@@ -338,7 +338,7 @@ static void device_set_state(struct device *dev, enum device_state state)
  * dma_window_deny() - let a device do no DMA
  * @dev: the device
  *
- * What is mapped can still be synced and undone.
+ * Mappings that exist can still be synced and undone.
  *
  * Context: any.
  */
@@ -703,13 +703,16 @@ client_new(struct device *dev, const struct dma_window_ref *ref,
 			goto free;
 		}
 		client->copybreak = dma_window_iommu_copybreak(client->iommu);
+	}
+	client->bus_base = base;
+	client->bus_last = base + win->size - 1;
+	/* Show the client when its record is complete. */
+	if (behind_iommu) {
 		dma_window_debugfs_add_client(client);
 		if (device_is_registered(dev) &&
 		    device_add_group(dev, &client_group))
 			dev_warn(dev, "no dma_window directory in sysfs\n");
 	}
-	client->bus_base = base;
-	client->bus_last = base + win->size - 1;
 	return client;
 
 free:
@@ -846,10 +849,11 @@ static int attach_untrusted(struct device *dev)
 	/* Deny the device: dma-iommu could not undo its mappings. */
 	if (dma_window_client_of(dev) || exposed)
 		return device_refuse(dev, ret);
+	/* The domain may be exposed by now, if an old client was reclaimed. */
+	if (__dma_window_attached(dev) && device_let_go(dev))
+		return -EIO;
 	dev_warn(dev, "untrusted, but has no window of its own (error %d): swiotlb serves it\n",
 		 ret);
-	if (__dma_window_attached(dev))
-		device_set_state(dev, DEVICE_NONE);
 	return 0;
 }
 

@@ -3,9 +3,9 @@
  * Restricted DMA windows: the fast path of bouncing, to be inlined into the
  * operations.
  *
- * Neither function here calls on: they say whether the mapping was theirs. What
- * comes next, the slow path of bounce.c or a mapping in place of iommu.c, is up
- * to the operation.
+ * bounce_map_fast() and bounce_unmap() do not call on: they say whether the
+ * mapping was theirs. The next step, the slow path of bounce.c or a mapping in
+ * place of iommu.c, is up to the operation.
  */
 #ifndef _KERNEL_DMA_WINDOW_BOUNCE_H
 #define _KERNEL_DMA_WINDOW_BOUNCE_H
@@ -103,8 +103,8 @@ static inline size_t bounce_copy_out(struct dma_window_mapping *map, u64 from,
  * @dir: direction of the mapping
  * @attrs: attributes of the mapping
  *
- * What the device is to write is not filled with what the driver's buffer
- * held: the device is not to read those bytes (I3).
+ * Memory that the device is to write is not filled with what the driver's
+ * buffer held: the device is not to read those bytes (I3).
  *
  * Context: any.
  *

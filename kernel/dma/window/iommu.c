@@ -26,9 +26,10 @@
  *			taken while there is other room, so that a late unmap
  *			does not undo another mapping.
  *
- * One lock per domain protects the tree, for a search of some ten steps at each
- * map and unmap. The IOVA allocator and the IOMMU's queue have locks for the
- * same callers, and hold them longer.
+ * One lock per domain protects the tree: for a search of some ten steps at each
+ * map and unmap in place, and for the copy of a sync, of two granules at most.
+ * All CPUs that map in place in the domain share that lock. What the lock costs
+ * on more than four CPUs was not measured.
  *
  * Lock order, in addition to window.h and iommu_attach.c:
  *   io->lock	innermost

@@ -393,7 +393,7 @@ static size_t iommu_max_mapping_size(struct device *dev)
 	       DMA_WINDOW_MAX_IN_PLACE : dma_window_max_request(client->win);
 }
 
-/* What is not here is as without an IOMMU: coherent memory is in the window. */
+/* Coherent memory is in the window, as without an IOMMU, and so is what is bounced. */
 const struct dma_map_ops dma_window_iommu_ops = {
 	.alloc			= window_alloc,
 	.free			= window_free,
