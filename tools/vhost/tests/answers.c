@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * What a back-end answers, and when.
+ * Answers of a back-end, and their order.
  */
 #include <sys/socket.h>
 

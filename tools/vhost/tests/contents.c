@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * What messages contain: of rings, configuration, the log, the IOTLB.
+ * Contents of messages: rings, configuration, the log, the IOTLB.
  */
 #include <fcntl.h>
 #include <sys/epoll.h>
