@@ -442,6 +442,25 @@ static int listen_host(void)
 	return fd;
 }
 
+/*
+ * Wait for all children, which were killed, for so many SECONDS at most. A killed
+ * process dies when it runs next, which may be a while on a machine that is busy.
+ */
+static bool reap_all(double seconds)
+{
+	double end = now() + seconds;
+	pid_t pid;
+
+	while ((pid = waitpid(-1, NULL, WNOHANG)) >= 0) {
+		if (pid > 0)
+			continue;
+		if (now() > end)
+			return false;
+		poll(NULL, 0, 10);
+	}
+	return true;
+}
+
 static void run_test(int listener, int log, const char *name, int timeout,
 		     const char *command)
 {
@@ -522,8 +541,8 @@ static void run_test(int listener, int log, const char *name, int timeout,
 	}
 	pass_lines(buf, len, true);
 	close(out[0]);
-	while (waitpid(-1, NULL, WNOHANG) > 0)
-		;
+	if (!reap_all(5 * slow))
+		mark("a process of %s did not end", name);
 	if (killed)
 		report("end %s timeout\n", name);
 	else if (WIFSIGNALED(status))
