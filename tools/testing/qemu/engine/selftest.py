@@ -5,7 +5,8 @@
 A harness that passes everything is worse than none: each canned run here is a way
 in which a guest can go wrong, and the word that its failure must contain. One that
 fails what is only slow is not much better: for the runner's patience, clock and
-speed of the machine are made up. A mutant in the wrong place proves nothing.
+speed of the machine are made up. A mutant in the wrong place proves nothing, nor
+does one of many that another one's number chooses.
 """
 
 import os
@@ -19,6 +20,7 @@ import runner
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path += [os.path.join(HERE, "..", room) for room in ("mutants",)]
 import mutants  # noqa: E402 (in another room)
+import schemata  # noqa: E402
 
 SPEC = "name canned\ntest one 10 true\n"
 BOOT = "0.5 boot 0.1\n"
@@ -290,6 +292,112 @@ def check_edits(case):
     return "" if result == SOURCE.replace(old, new, 1) else f"it makes:\n{result}"
 
 
+# The kernel's words that the result of schemata.py needs, and what calls it.
+KERNEL = """
+#include <stdio.h>
+#include <stdlib.h>
+
+#define __maybe_unused	__attribute__((unused))
+#define printk_once(...)
+int dma_window_mutant;
+"""
+MAIN = """
+int main(int argc, char **argv)
+{
+	char text[] = "abc";
+
+	(void)argc;
+	dma_window_mutant = atoi(argv[1]);
+	printf("%d %d\\n", sum(1, 2, text), visit(twice, 5));
+	return 0;
+}
+"""
+
+# Functions of all shapes: static, of pointers to functions, of arrays, without result.
+SHAPES = """
+static int sum(int a,
+	       /* a, comma */ int b, char text[3])
+{
+	return a + b + (text[0] == 'a');
+}
+
+static void store(int *to, int value)
+{
+	*to = value;
+}
+
+static int twice(int n)
+{
+	int result = 0;
+
+	store(&result, n);
+	return 2 * result;
+}
+
+int visit(int (*what)(int), int n);
+int visit(int (*what)(int), int n)
+{
+	return what(n);
+}
+"""
+
+# Name, edits by mutant, what the program prints for each number.
+SCHEMATA = [
+    ("no mutant", [], ["4 10"]),
+    ("two mutants of a function",
+     [[("sum", ["\treturn a + b + (text[0] == 'a');"], ["\treturn a;"])],
+      [("sum", ["\treturn a + b + (text[0] == 'a');"], ["\treturn b;"])]],
+     ["4 10", "1 10", "2 10"]),
+    ("a mutant of two functions, and one without result",
+     [[("sum", ["\treturn a + b + (text[0] == 'a');"], ["\treturn 0;"]),
+       ("visit", ["\treturn what(n);"], ["\treturn what(n + 1);"])],
+      [("store", ["\t*to = value;"], [])]],
+     ["4 10", "0 12", "4 0"]),
+]
+
+
+def check_schemata(case):
+    """What is wrong with a program that has all mutants, or nothing."""
+    _, edits, expected = case
+    numbered = [(n, mutants.Mutant(f"m{n}", "kernel/canned.c",
+                                   edits=[mutants.Edit(*e) for e in mine]))
+                for n, mine in enumerate(edits, 1)]
+    with tempfile.TemporaryDirectory() as folder:
+        program = os.path.join(folder, "canned")
+        text = KERNEL + schemata.rewrite(SHAPES, numbered) + MAIN
+        built = subprocess.run(["gcc", "-Wall", "-Werror", "-xc", "-o", program, "-"], input=text,
+                               capture_output=True, text=True, check=False)
+        if built.returncode:
+            return built.stderr
+        for number, line in enumerate(expected):
+            said = subprocess.run([program, str(number)], capture_output=True, text=True,
+                                  check=False).stdout.strip()
+            if said != line:
+                return f"mutant {number} prints {said}, not {line}"
+    return ""
+
+
+# Name, text of a file, where, a piece of the reason why it is built by itself.
+UNFIT = [
+    ("any number of arguments", "int f(int a, ...)\n{\n\treturn a;\n}\n", "f",
+     "any number of arguments"),
+    ("a macro", "#define f(a) \\\n\t(a)\n", "f", "not a function"),
+    ("the whole file", "int f;\n", "*", "not a function"),
+]
+
+
+def check_unfit(case):
+    """What is wrong with what cannot be one of several, or nothing."""
+    _, text, where, expected = case
+    mutant = mutants.Mutant("canned", "kernel/canned.c", edits=[mutants.Edit(where, ["x"], [])])
+    try:
+        schemata.check(mutant, mutants.definitions(text))
+        schemata.parameters(text.partition("\n{")[0])
+    except schemata.Unfit as e:
+        return "" if expected in str(e) else f"it says: {e}"
+    return "it fits"
+
+
 # Name, arguments of scripts/guest, what it must print; the folder has two files.
 GUESTS = {"single": "describe one\n", "twin": "variants left right\nflavours base debug\n"}
 VARIANTS = [
@@ -319,6 +427,8 @@ def main():
     cases = [(f"judge of {case[0]}", check, case) for case in CASES]
     cases += [(f"patience with {case[0]}", check_patience, case) for case in PATIENCE]
     cases += [(f"mutant in {case[0]}", check_edits, case) for case in EDITS]
+    cases += [(f"kernel with {case[0]}", check_schemata, case) for case in SCHEMATA]
+    cases += [(f"no kernel with {case[0]}", check_unfit, case) for case in UNFIT]
     cases += [(f"guest by {case[0]}", check_variants, case) for case in VARIANTS]
     print(f"KTAP version 1\n1..{len(cases)}")
     failed = 0
