@@ -429,6 +429,7 @@ static enum verdict check_vring_fd(struct vug_session *s, struct vug_msg *m)
 		      m->w.hdr.request);
 		return REFUSE;
 	}
+	s->stats.kicks += m->w.hdr.request == VU_SET_VRING_KICK;
 	return PASS;
 }
 

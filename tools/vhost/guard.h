@@ -17,6 +17,7 @@
 
 enum vug_level {
 	VUG_ERROR,		/* ends the session */
+	VUG_END,		/* how a session ended */
 	VUG_REFUSED,		/* something was held back; the session goes on */
 	VUG_INFO,
 	VUG_DEBUG,		/* each message */
@@ -111,6 +112,7 @@ struct vug_session {
 		u64 replies;
 		u64 regions_passed;
 		u64 regions_dropped;
+		u64 kicks;	/* SET_VRING_KICK: rings that were started */
 	} stats;
 };
 

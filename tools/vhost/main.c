@@ -28,6 +28,13 @@
 #define VERSION		"1.0"
 #define RETRY_MS	50
 
+/*
+ * --loop: after a session that did no work the next one waits, twice as long
+ * each time; a session that started a ring begins anew.
+ */
+#define BACKOFF_MIN_MS	100
+#define BACKOFF_MAX_MS	5000
+
 enum exit_status {
 	EXIT_CLEAN	= 0,	/* a peer hung up, or a signal came */
 	EXIT_SYSTEM	= 1,
@@ -48,6 +55,14 @@ struct side {
 	ino_t ino;
 };
 
+/* A number of lines at once, then @rate a second */
+struct log_budget {
+	int burst;
+	int rate;
+	int left;
+	time_t since;
+};
+
 struct guard {
 	struct vug_config cfg;
 	struct side frontend;
@@ -59,59 +74,63 @@ struct guard {
 	unsigned int timeout;	/* seconds until the other program is there */
 	mode_t mode;		/* of the sockets made */
 	int log_fd;
-	int log_budget;
-	time_t log_time;
+	struct log_budget errors;	/* and how sessions ended */
+	struct log_budget others;
 	u64 log_lost;
 	int signal_fd;
 };
 
 /*
- * A guest or a back-end can cause messages at will, but not fill a disk: after
- * a burst, LOG_RATE a second. Errors end sessions, so there are few of them.
+ * A guest or a back-end can cause messages at will, but not fill a disk. Errors
+ * have a budget of their own, so that other messages cannot hide them.
  */
-#define LOG_BURST	200
-#define LOG_RATE	10
-
-static bool log_allowed(struct guard *g, time_t now)
+static bool log_allowed(struct guard *g, struct log_budget *b, time_t now)
 {
-	if (now > g->log_time) {
-		long long more = (now - g->log_time) * LOG_RATE;
+	if (now > b->since) {
+		long long more = (now - b->since) * b->rate;
 
-		g->log_budget = more > LOG_BURST - g->log_budget ?
-				LOG_BURST : g->log_budget + (int)more;
-		g->log_time = now;
+		b->left = more > b->burst - b->left ? b->burst :
+						      b->left + (int)more;
+		b->since = now;
 	}
-	if (g->log_budget > 0) {
-		g->log_budget--;
+	if (b->left > 0) {
+		b->left--;
 		return true;
 	}
 	g->log_lost++;
 	return false;
 }
 
+/* Say how many lines were left out before this one, or before the end. */
+static void log_flush_lost(struct guard *g, const struct timespec *t)
+{
+	if (g->log_lost)
+		dprintf(g->log_fd, "[%5lld.%03ld] %s: %llu messages left out\n",
+			(long long)t->tv_sec, t->tv_nsec / 1000000, g->name,
+			g->log_lost);
+	g->log_lost = 0;
+}
+
 static void log_line(void *ctx, enum vug_level level, const char *line)
 {
 	static const char * const label[] = {
 		[VUG_ERROR] = "error: ", [VUG_REFUSED] = "refused: ",
-		[VUG_INFO] = "", [VUG_DEBUG] = "debug: ",
+		[VUG_END] = "", [VUG_INFO] = "", [VUG_DEBUG] = "debug: ",
 	};
 	struct guard *g = ctx;
+	struct log_budget *budget = level == VUG_ERROR || level == VUG_END ?
+				    &g->errors : &g->others;
 	struct timespec t;
-	long ms;
 
 	if ((level == VUG_DEBUG && !g->verbose) ||
-	    (level == VUG_INFO && g->quiet))
+	    ((level == VUG_INFO || level == VUG_END) && g->quiet))
 		return;
 	clock_gettime(CLOCK_MONOTONIC, &t);
-	ms = t.tv_nsec / 1000000;
-	if (!g->verbose && level != VUG_ERROR && !log_allowed(g, t.tv_sec))
+	if (!g->verbose && !log_allowed(g, budget, t.tv_sec))
 		return;
-	if (g->log_lost)
-		dprintf(g->log_fd, "[%5lld.%03ld] %s: %llu messages left out\n",
-			(long long)t.tv_sec, ms, g->name, g->log_lost);
-	g->log_lost = 0;
+	log_flush_lost(g, &t);
 	dprintf(g->log_fd, "[%5lld.%03ld] %s: %s%s\n", (long long)t.tv_sec,
-		ms, g->name, label[level], line);
+		t.tv_nsec / 1000000, g->name, label[level], line);
 }
 
 #define say(g, level, ...)						\
@@ -155,7 +174,8 @@ static const char help[] =
 "\n"
 "Running:\n"
 "  --once              serve one session, then exit (default)\n"
-"  --loop              serve one session after the other until SIGTERM\n"
+"  --loop              serve one session after the other until SIGTERM; wait up to\n"
+"                      5 s after one in which no ring was started\n"
 "  --timeout SECONDS   wait this long for a socket to connect to, and for the\n"
 "                      device (default 30; 0: for ever)\n"
 "  --mode OCTAL        permissions of new sockets (default 0600)\n"
@@ -619,13 +639,15 @@ static int side_get(struct guard *g, struct side *s, int peer, bool limited,
 	}
 }
 
-static enum exit_status run_session(struct guard *g)
+/* Serve one session; @worked tells whether the back-end got a ring to serve. */
+static enum exit_status run_session(struct guard *g, bool *worked)
 {
 	struct vug_session s;
 	enum exit_status status = EXIT_CLEAN;
 	enum vug_status st = VUG_RUNNING;
 	int front, back;
 
+	*worked = false;
 	/* A VMM is started when somebody feels like it, a device belongs to us. */
 	front = side_get(g, &g->frontend, -1, g->frontend.how == CONNECT,
 			 &status);
@@ -653,15 +675,36 @@ static enum exit_status run_session(struct guard *g)
 			break;
 		}
 	}
-	g->log_budget++;
-	say(g, VUG_INFO,
+	say(g, VUG_END,
 	    "session ended: %llu requests, %llu answers, %llu regions passed, %llu dropped",
 	    s.stats.requests, s.stats.replies, s.stats.regions_passed,
 	    s.stats.regions_dropped);
+	*worked = s.stats.kicks > 0;
 	vug_fini(&s);
 	if (st == VUG_VIOLATION)
 		return EXIT_VIOLATION;
 	return st == VUG_SYSTEM ? EXIT_SYSTEM : EXIT_CLEAN;
+}
+
+static enum exit_status run_sessions(struct guard *g)
+{
+	int delay = 0;
+
+	for (;;) {
+		bool worked;
+		enum exit_status status = run_session(g, &worked);
+
+		if (!g->loop)
+			return status;
+		delay = worked ? 0 : delay ? 2 * delay : BACKOFF_MIN_MS;
+		if (delay > BACKOFF_MAX_MS)
+			delay = BACKOFF_MAX_MS;
+		if (delay)
+			say(g, VUG_INFO, "no ring was started: the next session begins in %d ms",
+			    delay);
+		if (wait_for(g, -1, -1, delay) == SIGNALLED)
+			return EXIT_CLEAN;
+	}
 }
 
 static int catch_signals(void)
@@ -701,7 +744,10 @@ int main(int argc, char **argv)
 		.timeout = 30,
 		.mode = 0600,
 		.log_fd = STDERR_FILENO,
+		.errors = { .burst = 40, .rate = 2 },
+		.others = { .burst = 200, .rate = 10 },
 	};
+	struct timespec now;
 	enum exit_status status = EXIT_SYSTEM;
 
 	parse_args(&g, argc, argv);
@@ -712,14 +758,11 @@ int main(int argc, char **argv)
 		error(&g, "cannot set up: %s", strerror(errno));
 		return EXIT_SYSTEM;
 	}
-	if (!side_listen(&g, &g.frontend) && !side_listen(&g, &g.backend)) {
-		do {
-			status = run_session(&g);
-		} while (g.loop && wait_for(&g, -1, -1, 0) != SIGNALLED);
-		if (g.loop)
-			status = EXIT_CLEAN;
-	}
+	if (!side_listen(&g, &g.frontend) && !side_listen(&g, &g.backend))
+		status = run_sessions(&g);
 	side_unlisten(&g.frontend);
 	side_unlisten(&g.backend);
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	log_flush_lost(&g, &now);
 	return status;
 }

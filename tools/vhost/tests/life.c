@@ -4,6 +4,8 @@
  */
 #include <dirent.h>
 #include <poll.h>
+#include <stdlib.h>
+#include <time.h>
 
 #include "guard_fixture.h"
 
@@ -96,6 +98,117 @@ TEST_F(life, loop)
 	run_end(&s.run);
 	EXPECT_EQ(0, s.run.status) TH_LOG("%d: %s", s.run.status, s.run.text);
 	EXPECT_NE(0, access(path_of("front"), F_OK)) TH_LOG("socket left");
+	session_close(&s);
+}
+
+/* A new session of @s, which must have been started with --loop */
+static void session_again(struct session *s)
+{
+	close(s->front);
+	close(s->back);
+	s->front = sock_connect("front");
+	s->back = sock_accept(s->listener);
+}
+
+static void session_kick(struct session *s)
+{
+	int fd = event_fd();
+	struct vug_msg m;
+	u64 ring = 0;
+
+	send_msg(s->front, VU_SET_VRING_KICK, V, &ring, 8, &fd, 1);
+	if (!wait_readable(s->back) || !recv_msg(s->back, &m) || m.nfds != 1)
+		die("a kick does not arrive");
+	drop_fds(&m);
+}
+
+/* Rubbish of the back-end, and the end of the session */
+static void session_rubbish(struct session *s)
+{
+	send_part(s->back, "rubbish, rubbish", 16, NULL, 0);
+	if (!wait_readable(s->front) || !hung_up(s->front))
+		die("the session goes on");
+}
+
+static int count_text(const char *text, const char *what)
+{
+	int n = 0;
+
+	while ((text = strstr(text, what))) {
+		text++;
+		n++;
+	}
+	return n;
+}
+
+/* A back-end that sends rubbish and comes again has to wait, ever longer. */
+TEST_F(life, loop_backoff)
+{
+	static const char * const waits[] = {
+		"begins in 100 ms", "begins in 200 ms", "begins in 400 ms",
+	};
+	struct session s;
+
+	session_start(&s, "--loop");
+	for (size_t i = 0; i < ARRAY_SIZE(waits); i++) {
+		session_rubbish(&s);
+		run_until(&s.run, waits[i]);
+		session_again(&s);
+	}
+	/* A session that starts a ring forgives, however it ends. */
+	session_kick(&s);
+	session_rubbish(&s);
+	session_again(&s);
+	session_rubbish(&s);
+	for (int i = 0; i < 2; i++) {
+		s.run.text[0] = '\0';
+		run_until(&s.run, i ? "begins in 200 ms" : "begins in 100 ms");
+		session_again(&s);
+		session_rubbish(&s);
+	}
+	kill(s.run.pid, SIGTERM);
+	run_end(&s.run);
+	EXPECT_EQ(0, s.run.status) TH_LOG("%d: %s", s.run.status, s.run.text);
+	session_close(&s);
+}
+
+/* Errors that nothing delays have a budget, too. */
+TEST_F(life, loop_errors)
+{
+	const char * const args[] = {
+		"--listen", path_of("front"), "--connect", path_of("back"),
+		"--allow", "0+1", "--loop", "--quiet", NULL,
+	};
+	const int rounds = 150;
+	int errors, lost = 0;
+	time_t start = time(NULL), took;
+	struct session s;
+
+	s.listener = sock_listen("back");
+	run_start(&s.run, args, -1);
+	s.front = sock_connect("front");
+	s.back = sock_accept(s.listener);
+	for (int i = 0; i < rounds; i++) {
+		session_kick(&s);
+		session_rubbish(&s);
+		session_again(&s);
+		ASSERT_GE(HANG_MS / 1000, time(NULL) - start)
+			TH_LOG("sessions that did work are delayed");
+	}
+	kill(s.run.pid, SIGTERM);
+	run_end(&s.run);
+	took = time(NULL) - start + 1;
+	errors = count_text(s.run.text, "error: ");
+	for (char *p = s.run.text; (p = strstr(p, " messages left out")); p++) {
+		char *n = p;
+
+		while (n[-1] >= '0' && n[-1] <= '9')
+			n--;
+		lost += atoi(n);
+	}
+	EXPECT_LE(errors, 40 + 2 * took) TH_LOG("in %d s", (int)took);
+	EXPECT_EQ(rounds, errors + lost)
+		TH_LOG("%d errors, %d left out", errors, lost);
 	session_close(&s);
 }
 
