@@ -116,6 +116,9 @@ TEST_F(answers, config_answers)
 		bool ok;
 	} cases[] = {
 		{ 4, 8, 20, true }, { 0, 0, 0, true }, { 4, 8, 12, false },
+		/* An error as rust-vmm's back-ends send it: only the header */
+		{ 4, 0, 12, true }, { 5, 0, 12, false }, { 4, 0, 13, false },
+		{ 4, 0, 20, false }, { 4, 0, 8, false },
 		{ 4, 9, 21, false }, { 4, 9, 20, false }, { 5, 8, 20, false },
 		{ 4, 7, 19, false }, { 4, 256, 268, false }, { 0, 0, 4, false },
 	};
