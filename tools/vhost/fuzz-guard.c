@@ -147,6 +147,7 @@ static void check_request(struct world *w, struct vug_msg *m)
 	case VU_SET_VRING_CALL:
 	case VU_SET_VRING_ERR:
 		CHECK(m->nfds == !(m->w.p.u64 & 0x100));
+		CHECK(!m->nfds || req != VU_SET_VRING_ERR);
 		CHECK(!(m->w.p.u64 & ~0x1ffULL));
 		CHECK(!m->nfds || is_eventfd(m->fds[0]));
 		break;
@@ -417,19 +418,19 @@ static void step(struct world *w, struct input *in)
 
 	switch (op & 7) {
 	default:
-		request = byte(in) % 44;
+		request = byte(in) % 46;
 		flags = pick_flags(byte(in), VU_VERSION);
 		structured(w, in, w->front, request, flags,
 			   pick_size(op >> 4));
 		break;
 	case 3:
 	case 4:
-		request = op & 8 ? byte(in) % 44 : w->asked;
+		request = op & 8 ? byte(in) % 46 : w->asked;
 		flags = pick_flags(byte(in) & ~1, VU_VERSION | VU_REPLY);
 		structured(w, in, w->back, request, flags, pick_size(op >> 4));
 		break;
 	case 5:
-		request = byte(in) % 9;
+		request = byte(in) % 12;
 		flags = pick_flags(byte(in), VU_VERSION |
 				   (op & 8 ? VU_REPLY : 0));
 		structured(w, in, op & 8 ? w->chan_front : w->chan_back,

@@ -37,7 +37,9 @@
  * SHARED_OBJECT (device memory and dma-bufs for the VMM), INFLIGHT_SHMFD (a
  * second shared file, which nothing here needs), INBAND (kicks without a
  * limit through this process), XEN_MMAP (changes the layout of a region),
- * DEVICE_STATE (a pipe to the backend's state), and all that is unknown.
+ * DEVICE_STATE (a pipe to the backend's state), BASE_INFLIGHT (changes what a
+ * ring's base means), GPA_ADDRESSES (the same for all addresses), SHMEM (files
+ * of the backend for the VMM to map), and all that is unknown.
  */
 #define PROTO_PASS							\
 	(VU_BIT(VU_PF_MQ) | VU_BIT(VU_PF_RARP) |			\
@@ -430,6 +432,14 @@ static enum verdict check_vring_fd(struct vug_session *s, struct vug_msg *m)
 		return REFUSE;
 	}
 	s->stats.kicks += m->w.hdr.request == VU_SET_VRING_KICK;
+	/*
+	 * A VMM prints what comes through the eventfd for errors, and waits for
+	 * nothing there: tell the backend that there is none.
+	 */
+	if (m->w.hdr.request == VU_SET_VRING_ERR) {
+		msg_close_fds(m);
+		m->w.p.u64 |= VU_VRING_NOFD;
+	}
 	return PASS;
 }
 
@@ -512,6 +522,7 @@ static enum verdict check_iotlb(struct vug_session *s, struct vug_msg *m)
 }
 
 static enum verdict check_backend_req(struct vug_session *s, struct vug_msg *m);
+static enum verdict check_reset_owner(struct vug_session *s, struct vug_msg *m);
 
 static enum verdict check_back_iotlb(struct vug_session *s, struct vug_msg *m)
 {
@@ -608,7 +619,7 @@ static const struct vug_rule front_rules[] = {
 	RULE(GET_FEATURES, REPLY(U64, U64), .check_reply = reply_features),
 	RULE(SET_FEATURES, SIZE(U64, U64), .check = check_features),
 	RULE(SET_OWNER),
-	RULE(RESET_OWNER),
+	RULE(RESET_OWNER, .check = check_reset_owner),
 	RULE(SET_MEM_TABLE, SIZE(VU_TABLE_HDR, sizeof(struct vu_mem_table)),
 	     FDS(0, VU_MAX_TABLE_REGIONS), .check = check_mem_table),
 	RULE(SET_LOG_BASE, SIZE(LOG, LOG), FDS(1, 1), REPLY(0, U64),
@@ -670,6 +681,7 @@ static const struct vug_rule front_rules[] = {
 	RULE(GET_SHARED_OBJECT, .refused = MASKED),
 	RULE(SET_DEVICE_STATE_FD, .refused = MASKED),
 	RULE(CHECK_DEVICE_STATE, .refused = MASKED),
+	RULE(GET_SHMEM_CONFIG, .refused = MASKED),
 };
 
 static const struct vug_rule back_rules[] = {
@@ -681,6 +693,10 @@ static const struct vug_rule back_rules[] = {
 	RULE(BACKEND_VRING_CALL, .refused = MASKED),
 	RULE(BACKEND_VRING_ERR, .refused = MASKED),
 	RULE(BACKEND_SHARED_OBJECT_ADD, .refused = MASKED),
+	RULE(BACKEND_SHARED_OBJECT_REMOVE, .refused = MASKED),
+	RULE(BACKEND_SHARED_OBJECT_LOOKUP, .refused = MASKED),
+	RULE(BACKEND_SHMEM_MAP, .refused = MASKED),
+	RULE(BACKEND_SHMEM_UNMAP, .refused = MASKED),
 };
 
 /* Links */
@@ -735,6 +751,21 @@ static enum verdict check_backend_req(struct vug_session *s, struct vug_msg *m)
 		  (struct vug_port){ .name = "back-end", .fd = pair[0] },
 		  (struct vug_port){ .name = "front-end", .fd = m->fds[0] });
 	m->fds[0] = pair[1];
+	return PASS;
+}
+
+/*
+ * What the owner has set is void: features, memory, the back-channel. What the
+ * backend offers is not the owner's. Some backends keep what they have: they
+ * are held to less than that until it is set again.
+ */
+static enum verdict check_reset_owner(struct vug_session *s, struct vug_msg *m)
+{
+	(void)m;
+	s->features_acked = 0;
+	s->proto_acked = 0;
+	s->nheld = 0;
+	link_close(&s->back);
 	return PASS;
 }
 

@@ -63,6 +63,9 @@ typedef unsigned long long u64;
 #define VU_PF_XEN_MMAP		17
 #define VU_PF_SHARED_OBJECT	18
 #define VU_PF_DEVICE_STATE	19
+#define VU_PF_BASE_INFLIGHT	20	/* GET_VRING_BASE_INFLIGHT */
+#define VU_PF_GPA_ADDRESSES	21
+#define VU_PF_SHMEM		22
 
 /* Requests of the front-end */
 enum vu_request {
@@ -109,6 +112,7 @@ enum vu_request {
 	VU_GET_SHARED_OBJECT		= 41,
 	VU_SET_DEVICE_STATE_FD		= 42,
 	VU_CHECK_DEVICE_STATE		= 43,
+	VU_GET_SHMEM_CONFIG		= 44,
 };
 
 /* Requests of the back-end, on the back-channel */
@@ -119,6 +123,10 @@ enum vu_backend_request {
 	VU_BACKEND_VRING_CALL		= 4,
 	VU_BACKEND_VRING_ERR		= 5,
 	VU_BACKEND_SHARED_OBJECT_ADD	= 6,
+	VU_BACKEND_SHARED_OBJECT_REMOVE	= 7,
+	VU_BACKEND_SHARED_OBJECT_LOOKUP	= 8,
+	VU_BACKEND_SHMEM_MAP		= 9,
+	VU_BACKEND_SHMEM_UNMAP		= 10,
 };
 
 enum vu_iotlb_type {

@@ -115,7 +115,7 @@ TEST_F(channel, channel_refused)
 	channel_refuse(_metadata, VU_BACKEND_CONFIG_CHANGE, 2, NULL, 0, 0);
 	channel_refuse(_metadata, VU_BACKEND_HOST_NOTIFIER, V, big, 24, 1);
 	channel_refuse(_metadata, VU_BACKEND_HOST_NOTIFIER, V, big, 24, 0);
-	for (u32 req = 4; req < 16; req++)
+	for (u32 req = VU_BACKEND_VRING_CALL; req < 16; req++)
 		channel_refuse(_metadata, req, V, big, 8, 0);
 	channel_refuse(_metadata, 0, V, NULL, 0, 0);
 	channel_refuse(_metadata, 0xffffffff, V, NULL, 0, 0);
@@ -200,6 +200,36 @@ TEST_F(channel, channel_hangup)
 		u64_exchange(&c.r, VU_GET_STATUS, 1, NULL);
 		channel_close(&c);
 	}
+}
+
+/* RESET_OWNER: the channel, features and memory of the owner before are gone. */
+TEST_F(channel, reset_owner)
+{
+	struct vu_mem_reg reg = { 0, window() };
+	struct channel c;
+	struct vug_msg got;
+
+	channel_open(_metadata, &c);
+	send_msg(c.r.front, VU_RESET_OWNER, V, NULL, 0, NULL, 0);
+	EXPECT_TRUE(reaches(&c.r, VU_RESET_OWNER, &got)) TH_LOG("%s", c.r.log);
+	EXPECT_TRUE(hung_up(c.front) && hung_up(c.back))
+		TH_LOG("the channel is still there");
+	/* What was offered still holds: a new owner need not ask again. */
+	u64_set(&c.r, VU_SET_PROTOCOL_FEATURES, PROTO_PASSED);
+	send_msg(c.r.front, VU_REM_MEM_REG, V, &reg, sizeof(reg), NULL, 0);
+	EXPECT_EQ(VUG_RUNNING, pump(&c.r)) TH_LOG("%s", c.r.log);
+	EXPECT_TRUE(silent(c.r.back)) TH_LOG("the region is still held");
+	channel_close(&c);
+
+	channel_open(_metadata, &c);
+	send_msg(c.r.front, VU_RESET_OWNER, NEED, NULL, 0, NULL, 0);
+	EXPECT_TRUE(reaches(&c.r, VU_RESET_OWNER, &got)) TH_LOG("%s", c.r.log);
+	send_msg(c.r.back, VU_RESET_OWNER, ANSWER, "1234567", 8, NULL, 0);
+	pump(&c.r);
+	EXPECT_TRUE(recv_msg(c.r.front, &got)) TH_LOG("%s", c.r.log);
+	send_msg(c.r.front, VU_GET_STATUS, V, NULL, 0, NULL, 0);
+	expect_violation(_metadata, &c.r, "a feature of the owner before");
+	channel_close(&c);
 }
 
 TEST_F(channel, channel_replaced)

@@ -380,7 +380,7 @@ const struct spec specs[] = {
 	M(GET_VRING_BASE, 8, .reply = 8),
 	M(SET_VRING_KICK, 8, .fd = EVENT),
 	M(SET_VRING_CALL, 8, .fd = EVENT),
-	M(SET_VRING_ERR, 8, .fd = EVENT),
+	M(SET_VRING_ERR, 8, .fd = EVENT, .keeps = true),
 	M(GET_PROTOCOL_FEATURES, 0, .reply = 8, .offered = true),
 	M(SET_PROTOCOL_FEATURES, 8, .offered = true),
 	M(GET_QUEUE_NUM, 0, .reply = 8, PF(MQ)),
@@ -464,6 +464,22 @@ int valid_fd(const struct spec *m)
 unsigned int nfds_of(const struct spec *m)
 {
 	return m->fd != NOTHING;
+}
+
+/* What the back-end gets of @m */
+
+unsigned int sent_fds(const struct spec *m)
+{
+	return nfds_of(m) && !m->keeps;
+}
+
+union vu_payload sent_payload(const struct spec *m)
+{
+	union vu_payload p = valid_payload(m);
+
+	if (m->request == VU_SET_VRING_ERR)
+		p.u64 |= VU_VRING_NOFD;
+	return p;
 }
 
 u32 flags_of(const struct spec *m)

@@ -99,6 +99,7 @@ struct spec {
 	bool need;		/* always with NEED_REPLY */
 	bool any_size;		/* within bounds */
 	bool offered;		/* needs F_PROTOCOL_FEATURES */
+	bool keeps;		/* the guard keeps the descriptor */
 };
 
 /* The last one has no name. */
@@ -107,6 +108,8 @@ extern const struct spec specs[];
 union vu_payload valid_payload(const struct spec *m);
 int valid_fd(const struct spec *m);
 unsigned int nfds_of(const struct spec *m);
+unsigned int sent_fds(const struct spec *m);
+union vu_payload sent_payload(const struct spec *m);
 u32 flags_of(const struct spec *m);
 void send_spec(struct rig *r, const struct spec *m, u32 flags, u32 size,
 	       unsigned int nfds);
