@@ -24,6 +24,7 @@
 #include <unistd.h>
 
 #include "guard.h"
+#include "seccomp.h"
 
 #define VERSION		"1.0"
 #define RETRY_MS	50
@@ -101,13 +102,29 @@ static bool log_allowed(struct guard *g, struct log_budget *b, time_t now)
 	return false;
 }
 
+/* One write, and no memory from the heap, as dprintf() takes it */
+static void log_write(const struct guard *g, const struct timespec *t,
+		      const char *label, const char *line)
+{
+	char buf[1024];
+	int n = snprintf(buf, sizeof(buf), "[%5lld.%03ld] %.200s: %s%s\n",
+			 (long long)t->tv_sec, t->tv_nsec / 1000000, g->name,
+			 label, line);
+
+	/* What does not fit on a disk is lost. */
+	if (write(g->log_fd, buf, (size_t)n) < 0)
+		return;
+}
+
 /* Say how many lines were left out before this one, or before the end. */
 static void log_flush_lost(struct guard *g, const struct timespec *t)
 {
-	if (g->log_lost)
-		dprintf(g->log_fd, "[%5lld.%03ld] %s: %llu messages left out\n",
-			(long long)t->tv_sec, t->tv_nsec / 1000000, g->name,
-			g->log_lost);
+	char line[64];
+
+	if (!g->log_lost)
+		return;
+	snprintf(line, sizeof(line), "%llu messages left out", g->log_lost);
+	log_write(g, t, "", line);
 	g->log_lost = 0;
 }
 
@@ -129,8 +146,7 @@ static void log_line(void *ctx, enum vug_level level, const char *line)
 	if (!g->verbose && !log_allowed(g, budget, t.tv_sec))
 		return;
 	log_flush_lost(g, &t);
-	dprintf(g->log_fd, "[%5lld.%03ld] %s: %s%s\n", (long long)t.tv_sec,
-		t.tv_nsec / 1000000, g->name, label[level], line);
+	log_write(g, &t, label[level], line);
 }
 
 #define say(g, level, ...)						\
@@ -545,9 +561,9 @@ static void side_unlisten(struct side *s)
 	close(s->fd);
 	s->fd = -1;
 	/* Remove only our own: another socket may be in its place by now. */
-	if (s->ino && !lstat(s->path, &st) && st.st_dev == s->dev &&
-	    st.st_ino == s->ino)
-		unlink(s->path);
+	if (s->ino && !fstatat(AT_FDCWD, s->path, &st, AT_SYMLINK_NOFOLLOW) &&
+	    st.st_dev == s->dev && st.st_ino == s->ino)
+		unlinkat(AT_FDCWD, s->path, 0);
 }
 
 enum wait { READY, TIMEOUT, SIGNALLED, PEER_GONE };
@@ -666,6 +682,11 @@ static enum exit_status run_session(struct guard *g, bool *worked)
 		error(g, "/proc/self/fd: %s", strerror(errno));
 		return EXIT_SYSTEM;
 	}
+	if (!g->loop && confine(false) < 0) {
+		error(g, "seccomp: %s", strerror(errno));
+		vug_fini(&s);
+		return EXIT_SYSTEM;
+	}
 	say(g, VUG_INFO, "session started");
 	while (st == VUG_RUNNING) {
 		st = vug_poll(&s, g->signal_fd, -1);
@@ -758,8 +779,14 @@ int main(int argc, char **argv)
 		error(&g, "cannot set up: %s", strerror(errno));
 		return EXIT_SYSTEM;
 	}
-	if (!side_listen(&g, &g.frontend) && !side_listen(&g, &g.backend))
-		status = run_sessions(&g);
+	if (side_listen(&g, &g.frontend) || side_listen(&g, &g.backend))
+		goto end;
+	if (confine(true) < 0) {
+		error(&g, "seccomp: %s", strerror(errno));
+		goto end;
+	}
+	status = run_sessions(&g);
+end:
 	side_unlisten(&g.frontend);
 	side_unlisten(&g.backend);
 	clock_gettime(CLOCK_MONOTONIC, &now);
