@@ -82,6 +82,7 @@ struct world {
 	int front, back;	/* the peers */
 	int chan_front, chan_back;
 	u32 asked;		/* last request that the back-end got */
+	u64 features;		/* that the back-end got */
 };
 
 /* The rules, said in another way */
@@ -92,6 +93,7 @@ static void check_memory(const struct world *w, struct vu_region r, int fd)
 
 	(void)w;
 	CHECK(!r.offset);
+	CHECK(r.uaddr == r.gpa);
 	CHECK(r.size && r.size <= WIN_SIZE);
 	CHECK(r.gpa >= WIN && r.gpa <= WIN + WIN_SIZE - r.size);
 	if (fd < 0)
@@ -167,17 +169,31 @@ static void check_request(struct world *w, struct vug_msg *m)
 		break;
 	case VU_IOTLB_MSG:
 		CHECK(m->w.hdr.flags & VU_NEED_REPLY);
-		if (m->w.p.iotlb.type == VU_IOTLB_INVALIDATE)
+		if (m->w.p.iotlb.type == VU_IOTLB_INVALIDATE) {
+			CHECK(!m->w.p.iotlb.uaddr);
 			break;
+		}
 		CHECK(m->w.p.iotlb.type == VU_IOTLB_UPDATE);
 		/* Some region was held: none is larger than the window. */
 		CHECK(m->w.p.iotlb.size && m->w.p.iotlb.size <= WIN_SIZE);
+		CHECK(m->w.p.iotlb.uaddr >= WIN);
+		CHECK(m->w.p.iotlb.uaddr <= WIN + WIN_SIZE -
+		      m->w.p.iotlb.size);
 		break;
 	case VU_SET_STATUS:
 		CHECK(m->w.p.u64 <= 0xff);
 		break;
 	case VU_SET_VRING_ADDR:
 		CHECK(w->cfg.allow_log || !m->w.p.addr.flags);
+		/* WIN_UA and its like are nowhere near these. */
+		if (w->features & VU_BIT(VU_F_ACCESS_PLATFORM))
+			break;
+		CHECK(m->w.p.addr.desc < WIN + WIN_SIZE);
+		CHECK(m->w.p.addr.used < WIN + WIN_SIZE);
+		CHECK(m->w.p.addr.avail < WIN + WIN_SIZE);
+		break;
+	case VU_RESET_OWNER:
+		w->features = 0;
 		break;
 	case VU_GET_CONFIG:
 	case VU_SET_CONFIG:
@@ -186,6 +202,7 @@ static void check_request(struct world *w, struct vug_msg *m)
 		CHECK(m->w.p.config.offset <= 256 - m->w.p.config.size);
 		break;
 	case VU_SET_FEATURES:
+		w->features = m->w.p.u64;
 		CHECK(w->cfg.allow_log ||
 		      !(m->w.p.u64 & VU_BIT(VU_F_LOG_ALL)));
 		break;

@@ -282,6 +282,40 @@ static bool unhold(struct vug_session *s, const struct vu_region *r)
 	return false;
 }
 
+/*
+ * The backend must not learn where the VMM has its memory: in all messages, an
+ * address in the VMM becomes the guest-physical one of the same byte.
+ */
+static bool to_gpa(const struct vug_session *s, u64 uaddr, u64 size, u64 *gpa)
+{
+	for (size_t i = 0; i < s->nheld; i++) {
+		const struct vug_held *h = &s->held[i];
+
+		if (!inside(uaddr, size, h->uaddr, h->size))
+			continue;
+		*gpa = h->gpa + (uaddr - h->uaddr);
+		return true;
+	}
+	return false;
+}
+
+/* An address that is in no region: the end of one, unless 0 will do. */
+static u64 nowhere(const struct vug_session *s)
+{
+	u64 at = 0;
+	size_t i;
+
+	for (size_t n = 0; n <= s->nheld; n++) {
+		for (i = 0; i < s->nheld; i++)
+			if (inside(at, 1, s->held[i].gpa, s->held[i].size))
+				break;
+		if (i == s->nheld)
+			break;
+		at = (s->held[i].gpa + s->held[i].size + 4095) & ~4095ULL;
+	}
+	return at;
+}
+
 /* Checks of a request's content; sizes and counts are within the rule's */
 
 static enum verdict check_features(struct vug_session *s, struct vug_msg *m)
@@ -335,11 +369,13 @@ static enum verdict check_mem_table(struct vug_session *s, struct vug_msg *m)
 			continue;
 		}
 		hold(s, &r);
+		r.uaddr = r.gpa;
 		m->w.p.table.region[kept] = r;
 		m->fds[kept++] = m->fds[i];
 	}
 	m->nfds = kept;
 	m->w.p.table.nregions = kept;
+	m->w.p.table.padding = 0;
 	m->w.hdr.size = (u32)(VU_TABLE_HDR +
 				   kept * sizeof(struct vu_region));
 	/*
@@ -364,6 +400,8 @@ static enum verdict check_add_mem(struct vug_session *s, struct vug_msg *m)
 		error(s, "ADD_MEM_REG: more than %u regions", VUG_MAX_REGIONS);
 		return REFUSE;
 	}
+	r.uaddr = r.gpa;
+	m->w.p.mem_reg = (struct vu_mem_reg){ .region = r };
 	return PASS;
 }
 
@@ -373,8 +411,11 @@ static enum verdict check_rem_mem(struct vug_session *s, struct vug_msg *m)
 
 	/* QEMU before 7.0 sends a descriptor, which nobody is to use */
 	msg_close_fds(m);
-	if (unhold(s, &r))
+	if (unhold(s, &r)) {
+		r.uaddr = r.gpa;
+		m->w.p.mem_reg = (struct vu_mem_reg){ .region = r };
 		return PASS;
+	}
 	say(s, VUG_INFO, "REM_MEM_REG: 0x%llx+0x%llx had not been passed",
 	    r.gpa, r.size);
 	s->answer = 0;
@@ -453,15 +494,33 @@ static enum verdict check_vring_index(struct vug_session *s, struct vug_msg *m)
 	return REFUSE;
 }
 
+/*
+ * A ring elsewhere (firmware may have one there) is sent on as one at an address
+ * that is not mapped: the backend has to let go of the ring it had.
+ */
 static enum verdict check_vring_addr(struct vug_session *s, struct vug_msg *m)
 {
 	u32 ok = s->cfg->allow_log ? VU_VRING_ADDR_F_LOG : 0;
+	struct vu_vring_addr a = m->w.p.addr;
 
-	if (m->w.p.addr.flags & ~ok) {
+	if (a.flags & ~ok) {
 		error(s, "SET_VRING_ADDR: flags 0x%x (see --allow-log)",
-		      m->w.p.addr.flags);
+		      a.flags);
 		return REFUSE;
 	}
+	/* I/O virtual addresses of the guest: IOTLB updates translate them. */
+	if (s->features_acked & VU_BIT(VU_F_ACCESS_PLATFORM))
+		return check_vring_index(s, m);
+	if (!to_gpa(s, a.desc, 1, &a.desc) || !to_gpa(s, a.used, 1, &a.used) ||
+	    !to_gpa(s, a.avail, 1, &a.avail)) {
+		say(s, VUG_REFUSED,
+		    "SET_VRING_ADDR: vring %u is not in a passed region",
+		    a.index);
+		a.desc = nowhere(s);
+		a.used = a.desc;
+		a.avail = a.desc;
+	}
+	m->w.p.addr = a;
 	return check_vring_index(s, m);
 }
 
@@ -498,22 +557,29 @@ static enum verdict check_status(struct vug_session *s, struct vug_msg *m)
 /*
  * An update tells the backend where in the VMM's address space a page is. The
  * backend can use a page only within a region it has; of others it would still
- * learn the guest's mappings and the VMM's layout.
+ * learn the guest's mappings. QEMU sets only what a type needs, so the rest of
+ * a message is from its stack.
  */
 static enum verdict check_iotlb(struct vug_session *s, struct vug_msg *m)
 {
 	struct vu_iotlb t = m->w.p.iotlb;
 
-	if (t.type == VU_IOTLB_INVALIDATE)
+	if (t.type == VU_IOTLB_INVALIDATE) {
+		m->w.p.iotlb = (struct vu_iotlb){
+			.iova = t.iova, .size = t.size, .type = t.type,
+		};
 		return PASS;
+	}
 	if (t.type != VU_IOTLB_UPDATE || t.perm > 3 || !t.size) {
 		error(s, "IOTLB_MSG: type %u, permissions %u, size 0x%llx",
 		      t.type, t.perm, t.size);
 		return REFUSE;
 	}
-	for (size_t i = 0; i < s->nheld; i++)
-		if (inside(t.uaddr, t.size, s->held[i].uaddr, s->held[i].size))
-			return PASS;
+	if (to_gpa(s, t.uaddr, t.size, &t.uaddr)) {
+		memset(t.padding, 0, sizeof(t.padding));
+		m->w.p.iotlb = t;
+		return PASS;
+	}
 	say(s, VUG_REFUSED,
 	    "IOTLB_MSG: dropped the update for 0x%llx+0x%llx: it is not in a passed region",
 	    t.iova, t.size);

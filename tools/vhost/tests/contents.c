@@ -74,6 +74,97 @@ TEST_F(contents, vring_fds)
 	}
 }
 
+/* The back-end learns guest-physical addresses in place of the front-end's. */
+TEST_F(contents, vring_addr)
+{
+	static const struct {
+		u64 sent, got;	/* got 0: somewhere outside the regions */
+	} cases[] = {
+		{ WIN_UA, WIN }, { WIN_UA + 16, WIN + 16 },
+		{ WIN_UA + WIN_SIZE - 1, WIN + WIN_SIZE - 1 },
+		{ WIN_UA + WIN_SIZE, 0 }, { WIN_UA - 1, 0 }, { 0x1000, 0 },
+		{ WIN, 0 }, { ~0ULL, 0 },
+	};
+	struct vug_msg got;
+	struct rig r;
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		for (int field = 0; field < 3; field++) {
+			struct vu_vring_addr a = {
+				.index = 3, .desc = WIN_UA, .used = WIN_UA,
+				.avail = WIN_UA, .log = 0x1234,
+			};
+			u64 others = WIN, v;
+
+			memcpy((char *)&a + 8 + 8 * field, &cases[i].sent, 8);
+			rig_ready(&r);
+			u64_set(&r, VU_SET_FEATURES,
+				VU_BIT(VU_F_PROTOCOL_FEATURES));
+			send_msg(r.front, VU_SET_VRING_ADDR, V, &a, sizeof(a),
+				 NULL, 0);
+			EXPECT_TRUE(reaches(&r, VU_SET_VRING_ADDR, &got))
+				TH_LOG("case %zu: %s", i, r.log);
+			memcpy(&v, (char *)&got.w.p + 8 + 8 * field, 8);
+			if (cases[i].got) {
+				EXPECT_EQ(cases[i].got, v) TH_LOG("case %zu", i);
+			} else {
+				EXPECT_TRUE(v != cases[i].sent && !(v & 4095) &&
+					    (v < WIN || v >= WIN + WIN_SIZE))
+					TH_LOG("case %zu, 0x%llx", i, v);
+			}
+			/* A ring is all there, or not at all. */
+			if (!cases[i].got)
+				others = v;
+			a.desc = others;
+			a.used = others;
+			a.avail = others;
+			memcpy((char *)&a + 8 + 8 * field, &v, 8);
+			EXPECT_EQ(0, memcmp(&got.w.p, &a, sizeof(a)))
+				TH_LOG("case %zu", i);
+			rig_close(&r);
+		}
+	}
+	/* With ACCESS_PLATFORM they are the guest's I/O addresses. */
+	rig_ready(&r);
+	send_msg(r.front, VU_SET_VRING_ADDR, V,
+		 &(struct vu_vring_addr){ .desc = WIN_UA, .used = 0x1000 },
+		 sizeof(struct vu_vring_addr), NULL, 0);
+	EXPECT_TRUE(reaches(&r, VU_SET_VRING_ADDR, &got) &&
+		    got.w.p.addr.desc == WIN_UA && got.w.p.addr.used == 0x1000)
+		TH_LOG("%s", r.log);
+	rig_close(&r);
+}
+
+/* A ring outside all regions stays there, wherever these are. */
+TEST_F(contents, vring_nowhere)
+{
+	struct vu_region region = { 0x2000, 0x1000, 0x102000, 0 };
+	struct vu_vring_addr a = { .desc = WIN_UA };
+	struct vug_msg got;
+	struct rig r;
+
+	memset(&r.cfg, 0, sizeof(r.cfg));
+	r.cfg.range[0] = (struct vug_range){ 0, 0x10000 };
+	r.cfg.nranges = 1;
+	rig_open(&r);
+	negotiate(&r, PROTO_PASSED);
+	u64_set(&r, VU_SET_FEATURES, VU_BIT(VU_F_PROTOCOL_FEATURES));
+	for (int i = 0; i < 3; i++) {
+		add_region(&r, region, mem_fd(0x1000), V);
+		EXPECT_TRUE(recv_msg(r.back, &got)) TH_LOG("%s", r.log);
+		drop_fds(&got);
+		region.gpa -= 0x1000;
+		region.uaddr -= 0x1000;
+	}
+	send_msg(r.front, VU_SET_VRING_ADDR, V, &a, sizeof(a), NULL, 0);
+	EXPECT_TRUE(reaches(&r, VU_SET_VRING_ADDR, &got) &&
+		    got.w.p.addr.desc == 0x3000)
+		TH_LOG("0x%llx: %s", got.w.p.addr.desc, r.log);
+	EXPECT_NE(NULL, strstr(r.log, "is not in a passed region"))
+		TH_LOG("%s", r.log);
+	rig_close(&r);
+}
+
 TEST_F(contents, config)
 {
 	static const struct {
@@ -164,6 +255,8 @@ TEST_F(contents, iotlb)
 		{ 0x1000, 4096, VU_IOTLB_UPDATE, 3, 2 },
 		{ WIN_UA, ~0ULL, VU_IOTLB_UPDATE, 3, 2 },
 		{ 0, 4096, VU_IOTLB_INVALIDATE, 0, 1 },
+		/* QEMU leaves the address of these as it finds it. */
+		{ WIN_UA + 4096, 4096, VU_IOTLB_INVALIDATE, 7, 1 },
 		{ WIN_UA, 0, VU_IOTLB_UPDATE, 3, 0 },
 		{ WIN_UA, 4096, VU_IOTLB_UPDATE, 4, 0 },
 		{ WIN_UA, 4096, VU_IOTLB_MISS, 3, 0 },
@@ -176,10 +269,12 @@ TEST_F(contents, iotlb)
 	u64 f = 0;
 
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		u64 want = 0;
+
 		t = (struct vu_iotlb){
 			.iova = 0x8000, .size = cases[i].size,
 			.uaddr = cases[i].uaddr, .perm = cases[i].perm,
-			.type = cases[i].type,
+			.type = cases[i].type, .padding = { 1, 2, 3, 4, 5, 6 },
 		};
 		if (!cases[i].what) {
 			refuse(_metadata, VU_IOTLB_MSG, &t, 32, -1);
@@ -189,6 +284,13 @@ TEST_F(contents, iotlb)
 		send_msg(r.front, VU_IOTLB_MSG, NEED, &t, 32, NULL, 0);
 		EXPECT_EQ((cases[i].what == 1), reaches(&r, VU_IOTLB_MSG, &got))
 			TH_LOG("case %zu: %s", i, r.log);
+		if (cases[i].what == 1) {
+			if (cases[i].type == VU_IOTLB_UPDATE)
+				want = cases[i].uaddr - WIN_UA + WIN;
+			EXPECT_EQ(want, got.w.p.iotlb.uaddr)
+				TH_LOG("case %zu", i);
+			EXPECT_EQ(0, got.w.p.iotlb.padding[5]);
+		}
 		if (cases[i].what == 2) {
 			EXPECT_TRUE(recv_msg(r.front, &got) && got.w.p.u64 == 1)
 				TH_LOG("case %zu: %s", i, r.log);

@@ -155,6 +155,7 @@ TEST_F(memory, regions_table)
 			TH_LOG("%s: %s", c->name, r.log);
 		if (c->passes && got.nfds) {
 			EXPECT_EQ(ino, inode(got.fds[0])) TH_LOG("%s", c->name);
+			t.region[0].uaddr = c->gpa;
 			EXPECT_EQ(0, memcmp(&got.w.p.table.region[0],
 					    &t.region[0], 32))
 				TH_LOG("%s", c->name);
@@ -193,6 +194,10 @@ TEST_F(memory, regions_single)
 				EXPECT_EQ(c->passes, reaches(&r, req, &got))
 					TH_LOG("%s: %s", c->name, r.log);
 				EXPECT_EQ((c->passes ? n : 0), got.nfds)
+					TH_LOG("%s", c->name);
+				EXPECT_TRUE(!c->passes ||
+					    got.w.p.mem_reg.region.uaddr ==
+					    c->gpa)
 					TH_LOG("%s", c->name);
 				drop_fds(&got);
 				if (c->passes && ack)
@@ -248,6 +253,8 @@ TEST_F(memory, table_mixed)
 		EXPECT_EQ(ino[pass[i]], inode(got.fds[i]))
 			TH_LOG("descriptor %u", i);
 		EXPECT_EQ(gpa[pass[i]], got.w.p.table.region[i].gpa)
+			TH_LOG("region %u", i);
+		EXPECT_EQ(gpa[pass[i]], got.w.p.table.region[i].uaddr)
 			TH_LOG("region %u", i);
 	}
 	EXPECT_NE(NULL, strstr(r.log, "0x40000000+0x4000")) TH_LOG("%s", r.log);

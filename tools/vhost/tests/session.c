@@ -477,8 +477,21 @@ union vu_payload sent_payload(const struct spec *m)
 {
 	union vu_payload p = valid_payload(m);
 
-	if (m->request == VU_SET_VRING_ERR)
+	switch (m->request) {
+	case VU_SET_VRING_ERR:
 		p.u64 |= VU_VRING_NOFD;
+		break;
+	case VU_SET_MEM_TABLE:
+		p.table.region[0].uaddr = WIN;
+		break;
+	case VU_ADD_MEM_REG:
+	case VU_REM_MEM_REG:
+		p.mem_reg.region.uaddr = WIN;
+		break;
+	case VU_IOTLB_MSG:
+		p.iotlb.uaddr += WIN - WIN_UA;
+		break;
+	}
 	return p;
 }
 
