@@ -77,6 +77,7 @@ static unsigned int open_fds(void)
 
 struct world {
 	struct vug_config cfg;
+	struct vug_inflight inflight;
 	struct vug_session s;
 	enum vug_status st;
 	int front, back;	/* the peers */
@@ -100,6 +101,16 @@ static void check_memory(const struct world *w, struct vu_region r, int fd)
 		return;
 	CHECK(!fstat(fd, &st) && S_ISREG(st.st_mode));
 	CHECK((u64)st.st_size <= r.size);
+}
+
+static void check_inflight(struct vu_inflight f, int fd)
+{
+	struct stat st;
+
+	CHECK(!fstat(fd, &st) && (u64)st.st_size == f.size && !f.offset);
+	CHECK((fcntl(fd, F_GET_SEALS) & 7) == 7);
+	CHECK(f.queues && f.queues <= 256);
+	CHECK(f.queue_size && f.queue_size <= 32768);
 }
 
 static bool is_eventfd(int fd)
@@ -207,15 +218,21 @@ static void check_request(struct world *w, struct vug_msg *m)
 		      !(m->w.p.u64 & VU_BIT(VU_F_LOG_ALL)));
 		break;
 	case VU_SET_PROTOCOL_FEATURES:
-		CHECK(!(m->w.p.u64 & ~0x1a27fULL));
+		CHECK(!(m->w.p.u64 & ~0x1b27fULL));
+		break;
+	case VU_GET_INFLIGHT_FD:
+		CHECK(!m->nfds && !m->w.p.inflight.size);
+		CHECK(!m->w.p.inflight.offset);
+		break;
+	case VU_SET_INFLIGHT_FD:
+		CHECK(m->nfds == 1);
+		check_inflight(m->w.p.inflight, m->fds[0]);
 		break;
 	case VU_CREATE_CRYPTO_SESSION:
 	case VU_CLOSE_CRYPTO_SESSION:
 	case VU_POSTCOPY_ADVISE:
 	case VU_POSTCOPY_LISTEN:
 	case VU_POSTCOPY_END:
-	case VU_GET_INFLIGHT_FD:
-	case VU_SET_INFLIGHT_FD:
 	case VU_GPU_SET_SOCKET:
 	case VU_VRING_KICK:
 		CHECK(!"a request that never passes");
@@ -231,12 +248,15 @@ static void check_request(struct world *w, struct vug_msg *m)
 static void check_answer(struct world *w, const struct vug_msg *m)
 {
 	CHECK(m->w.hdr.flags == (VU_VERSION | VU_REPLY));
-	CHECK(!m->nfds);
+	CHECK(!m->nfds || m->w.hdr.request == VU_GET_INFLIGHT_FD);
+	CHECK(m->nfds <= 1);
+	if (m->nfds)
+		check_inflight(m->w.p.inflight, m->fds[0]);
 	CHECK(m->w.hdr.size <= sizeof(m->w.p));
 	if (m->w.hdr.request == VU_GET_FEATURES && !w->cfg.allow_log)
 		CHECK(!(m->w.p.u64 & VU_BIT(VU_F_LOG_ALL)));
 	if (m->w.hdr.request == VU_GET_PROTOCOL_FEATURES)
-		CHECK(!(m->w.p.u64 & ~0x1a27fULL));
+		CHECK(!(m->w.p.u64 & ~0x1b27fULL));
 }
 
 static bool recv_msg(int fd, struct vug_msg *m)
@@ -280,8 +300,11 @@ static void drain(struct world *w)
 		while (m.nfds)
 			close(m.fds[--m.nfds]);
 	}
-	while (recv_msg(w->front, &m))
+	while (recv_msg(w->front, &m)) {
 		check_answer(w, &m);
+		while (m.nfds)
+			close(m.fds[--m.nfds]);
+	}
 	while (recv_msg(w->chan_front, &m)) {
 		CHECK(m.w.hdr.request == VU_BACKEND_IOTLB_MSG ||
 		      m.w.hdr.request == VU_BACKEND_CONFIG_CHANGE);
@@ -374,7 +397,7 @@ static u64 interesting(u8 b)
 	static const u64 v[] = {
 		0, 1, 8, WIN, WIN_SIZE, WIN_UA, WIN + 0x1000, WIN - 1,
 		0x1000, WIN_SIZE + 1, ~0ULL, ~0ULL - WIN + 1, 0x100, 0x101,
-		1ULL << 33 | 1ULL << 30, 0x1a27d,
+		1ULL << 33 | 1ULL << 30, 0x1b27d,
 	};
 
 	return v[b & 15];
@@ -481,7 +504,7 @@ static void say_hello(struct world *w)
 		{ .hdr = { VU_GET_PROTOCOL_FEATURES, VU_VERSION | VU_REPLY, 8 },
 		  .p = { .u64 = ~0ULL } },
 		{ .hdr = { VU_SET_PROTOCOL_FEATURES, VU_VERSION, 8 },
-		  .p = { .u64 = 0x1a27d } },
+		  .p = { .u64 = 0x1b27d } },
 		{ .hdr = { VU_SET_FEATURES, VU_VERSION, 8 },
 		  .p = { .u64 = 1ULL << 33 | 1ULL << 30 } },
 	};
@@ -506,6 +529,8 @@ int fuzz_one(const u8 *data, size_t size)
 	before = open_fds();
 	w.cfg.range[0] = (struct vug_range){ WIN, WIN_SIZE };
 	w.cfg.nranges = 1;
+	w.cfg.inflight = &w.inflight;
+	w.inflight.fd = -1;
 	w.cfg.allow_log = how & 1;
 	w.cfg.require_seals = (how & 6) == 6;
 	CHECK(!socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, f));
@@ -519,6 +544,8 @@ int fuzz_one(const u8 *data, size_t size)
 		step(&w, &in);
 	pump(&w);
 	vug_fini(&w.s);
+	if (w.inflight.fd >= 0)
+		close(w.inflight.fd);
 	drain(&w);
 	close(w.front);
 	close(w.back);

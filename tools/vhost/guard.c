@@ -15,6 +15,7 @@
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
@@ -34,9 +35,8 @@
  * Protocol features that a peer may use. Not here, and so masked:
  * CRYPTO_SESSION (its message has no one size), PAGEFAULT (a userfaultfd of
  * the backend's memory for the VMM), BACKEND_SEND_FD, HOST_NOTIFIER and
- * SHARED_OBJECT (device memory and dma-bufs for the VMM), INFLIGHT_SHMFD (a
- * second shared file, which nothing here needs), INBAND (kicks without a
- * limit through this process), XEN_MMAP (changes the layout of a region),
+ * SHARED_OBJECT (device memory and dma-bufs for the VMM), INBAND (kicks without
+ * a limit through this process), XEN_MMAP (changes the layout of a region),
  * DEVICE_STATE (a pipe to the backend's state), BASE_INFLIGHT (changes what a
  * ring's base means), GPA_ADDRESSES (the same for all addresses), SHMEM (files
  * of the backend for the VMM to map), and all that is unknown.
@@ -45,7 +45,8 @@
 	(VU_BIT(VU_PF_MQ) | VU_BIT(VU_PF_RARP) |			\
 	 VU_BIT(VU_PF_REPLY_ACK) | VU_BIT(VU_PF_MTU) |			\
 	 VU_BIT(VU_PF_BACKEND_REQ) | VU_BIT(VU_PF_CROSS_ENDIAN) |	\
-	 VU_BIT(VU_PF_CONFIG) | VU_BIT(VU_PF_RESET_DEVICE) |		\
+	 VU_BIT(VU_PF_CONFIG) | VU_BIT(VU_PF_INFLIGHT_SHMFD) |		\
+	 VU_BIT(VU_PF_RESET_DEVICE) |					\
 	 VU_BIT(VU_PF_MEM_SLOTS) | VU_BIT(VU_PF_STATUS))
 
 enum verdict {
@@ -66,6 +67,7 @@ struct vug_rule {
 	bool must_ack;		/* always comes with NEED_REPLY */
 	bool replies;		/* has an answer of its own, of this size: */
 	u16 reply_min, reply_max;
+	u8 reply_fds_max;
 	enum verdict (*check)(struct vug_session *s, struct vug_msg *m);
 	enum verdict (*check_reply)(struct vug_session *s, struct vug_msg *m);
 };
@@ -422,6 +424,108 @@ static enum verdict check_rem_mem(struct vug_session *s, struct vug_msg *m)
 	return ANSWER;
 }
 
+/*
+ * The file of requests in flight. The backend offers one, the VMM maps it and
+ * gives it to each backend that takes over. In between, the guard puts a file of
+ * its own with the same contents, and takes only that back from the VMM: no
+ * other memory of the guest, and nothing of the backend's, comes through.
+ */
+
+#define MAX_INFLIGHT	(64ULL << 20)
+
+/* Room for one queue: no backend needs 64 bytes for a descriptor. */
+#define PER_QUEUE(n)	((n) * 64ULL + 4096)
+
+static const char *inflight_reason(const struct vug_msg *m)
+{
+	const struct vu_inflight *f = &m->w.p.inflight;
+
+	if (m->w.hdr.size != VU_INFLIGHT_MIN && m->w.hdr.size != sizeof(*f))
+		return "the payload has the wrong size";
+	if (!f->queues || f->queues > VU_MAX_VRINGS || !f->queue_size ||
+	    f->queue_size > VU_MAX_QUEUE_SIZE)
+		return "there are no such queues";
+	return NULL;
+}
+
+static bool copy_file(int from, u64 offset, int to, u64 size)
+{
+	char buf[4096];
+
+	for (u64 at = 0; at < size;) {
+		size_t n = size - at < sizeof(buf) ? (size_t)(size - at) :
+						     sizeof(buf);
+		ssize_t got = pread(from, buf, n, (off_t)(offset + at));
+
+		if (got <= 0 || pwrite(to, buf, (size_t)got, (off_t)at) != got)
+			return false;
+		at += (u64)got;
+	}
+	return true;
+}
+
+/* A file of @size bytes that begins as @from does at @offset; -1 on failure */
+static int inflight_make(int from, u64 offset, u64 size)
+{
+	int fd = memfd_create("vhost-user-guard-inflight",
+			      MFD_CLOEXEC | MFD_ALLOW_SEALING);
+
+	if (fd < 0)
+		return -1;
+	if (!ftruncate(fd, (off_t)size) && copy_file(from, offset, fd, size) &&
+	    !fcntl(fd, F_ADD_SEALS, SEALS | F_SEAL_SEAL))
+		return fd;
+	close(fd);
+	return -1;
+}
+
+static enum verdict check_get_inflight(struct vug_session *s,
+				       struct vug_msg *m)
+{
+	const char *reason = inflight_reason(m);
+	struct vu_inflight f = m->w.p.inflight;
+
+	if (reason) {
+		error(s, "GET_INFLIGHT_FD: %u queues of %u in %u bytes: %s",
+		      f.queues, f.queue_size, m->w.hdr.size, reason);
+		return REFUSE;
+	}
+	m->w.p.inflight = (struct vu_inflight){
+		.queues = f.queues, .queue_size = f.queue_size,
+	};
+	return PASS;
+}
+
+static enum verdict check_set_inflight(struct vug_session *s,
+				       struct vug_msg *m)
+{
+	const struct vug_inflight *kept = s->cfg->inflight;
+	const char *reason = inflight_reason(m);
+	struct vu_inflight f = m->w.p.inflight;
+	struct stat got, want;
+
+	if (!reason && kept->fd < 0)
+		reason = "this guard has given out no file";
+	if (!reason && (fstat(m->fds[0], &got) < 0 ||
+			fstat(kept->fd, &want) < 0 ||
+			got.st_dev != want.st_dev || got.st_ino != want.st_ino))
+		reason = "the file is not the one that this guard has given out";
+	if (!reason && (f.offset || f.size != kept->size ||
+			f.queues != kept->queues ||
+			f.queue_size != kept->queue_size))
+		reason = "it is not said to be what was given out";
+	if (reason) {
+		error(s, "SET_INFLIGHT_FD: 0x%llx+0x%llx for %u queues of %u: %s",
+		      f.offset, f.size, f.queues, f.queue_size, reason);
+		return REFUSE;
+	}
+	m->w.p.inflight.padding = 0;
+	say(s, VUG_INFO,
+	    "SET_INFLIGHT_FD: passed the file of requests in flight, inode %llu",
+	    (u64)got.st_ino);
+	return PASS;
+}
+
 static enum verdict check_log_base(struct vug_session *s, struct vug_msg *m)
 {
 	u64 size = m->w.p.log.size, fsize = 0, inode = 0, page = 4096;
@@ -653,6 +757,69 @@ static enum verdict reply_config(struct vug_session *s, struct vug_msg *m)
 	return REFUSE;
 }
 
+static const char *inflight_file_reason(const struct vug_msg *m,
+					const struct vu_inflight *asked)
+{
+	const struct vu_inflight *f = &m->w.p.inflight;
+	u64 file = 0, inode = 0;
+	const char *reason;
+
+	if (m->nfds != 1)
+		return "there is no descriptor";
+	if (f->size > MAX_INFLIGHT ||
+	    f->size > asked->queues * PER_QUEUE(asked->queue_size))
+		return "it is larger than the queues need";
+	reason = file_reason(m->fds[0], ULLONG_MAX, &file, &inode);
+	if (!reason && (f->offset > file || f->size > file - f->offset))
+		reason = "its file is shorter";
+	return reason;
+}
+
+static enum verdict reply_inflight(struct vug_session *s, struct vug_msg *m)
+{
+	struct vug_inflight *kept = s->cfg->inflight;
+	struct vu_inflight f = m->w.p.inflight, asked;
+	const char *reason = NULL;
+	int fd = -1;
+
+	memcpy(&asked, s->front.asked.key, sizeof(asked));
+	if (m->w.hdr.size != VU_INFLIGHT_MIN && m->w.hdr.size != sizeof(f))
+		reason = "the payload has the wrong size";
+	else if (f.size)
+		reason = inflight_file_reason(m, &asked);
+	else if (m->nfds)
+		reason = "it is empty";
+	if (!reason && f.size) {
+		fd = inflight_make(m->fds[0], f.offset, f.size);
+		if (fd < 0)
+			reason = strerror(errno);
+	}
+	msg_close_fds(m);
+	if (!reason && fd >= 0) {
+		m->fds[0] = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+		m->nfds = m->fds[0] >= 0;
+		if (!m->nfds)
+			reason = strerror(errno);
+	}
+	if (reason) {
+		error(s, "GET_INFLIGHT_FD: answered with 0x%llx+0x%llx for %u queues of %u: %s",
+		      f.offset, f.size, asked.queues, asked.queue_size, reason);
+		close_fd(&fd);
+		return REFUSE;
+	}
+	/* A size of 0 is how a backend says that it has none. */
+	asked.size = f.size;
+	asked.offset = 0;
+	asked.padding = 0;
+	m->w.p.inflight = asked;
+	close_fd(&kept->fd);
+	*kept = (struct vug_inflight){
+		.fd = fd, .size = f.size, .queues = asked.queues,
+		.queue_size = asked.queue_size,
+	};
+	return PASS;
+}
+
 static enum verdict reply_log_base(struct vug_session *s, struct vug_msg *m)
 {
 	if (!m->w.hdr.size || m->w.hdr.size == sizeof(u64))
@@ -674,6 +841,7 @@ static enum verdict reply_log_base(struct vug_session *s, struct vug_msg *m)
 #define LOG		sizeof(struct vu_log)
 #define IOTLB		sizeof(struct vu_iotlb)
 #define MEM_REG		sizeof(struct vu_mem_reg)
+#define INFLIGHT	sizeof(struct vu_inflight)
 #define CONFIG_MIN	(VU_CONFIG_HDR + 1)
 #define CONFIG_MAX	(VU_CONFIG_HDR + VU_MAX_CONFIG)
 
@@ -731,8 +899,12 @@ static const struct vug_rule front_rules[] = {
 	RULE(POSTCOPY_ADVISE, .refused = MASKED),
 	RULE(POSTCOPY_LISTEN, .refused = MASKED),
 	RULE(POSTCOPY_END, .refused = MASKED),
-	RULE(GET_INFLIGHT_FD, .refused = MASKED),
-	RULE(SET_INFLIGHT_FD, .refused = MASKED),
+	RULE(GET_INFLIGHT_FD, SIZE(VU_INFLIGHT_MIN, INFLIGHT),
+	     REPLY(VU_INFLIGHT_MIN, INFLIGHT), .reply_fds_max = 1,
+	     .proto = P(INFLIGHT_SHMFD), .check = check_get_inflight,
+	     .check_reply = reply_inflight),
+	RULE(SET_INFLIGHT_FD, SIZE(VU_INFLIGHT_MIN, INFLIGHT), FDS(1, 1),
+	     .proto = P(INFLIGHT_SHMFD), .check = check_set_inflight),
 	RULE(GPU_SET_SOCKET, .refused = "it opens an unguarded channel"),
 	RULE(RESET_DEVICE, .proto = P(RESET_DEVICE)),
 	RULE(VRING_KICK, .refused = MASKED),
@@ -949,9 +1121,10 @@ static enum vug_status check_reply_hdr(const struct vug_session *s,
 		      l->name, r->name, h.size, min, max);
 		return VUG_VIOLATION;
 	}
-	if (m->nfds) {
-		error(s, "%sanswer to %s: %u descriptors, expected none",
-		      l->name, r->name, m->nfds);
+	if (m->nfds > (r->replies ? r->reply_fds_max : 0)) {
+		error(s, "%sanswer to %s: %u descriptors, expected %u",
+		      l->name, r->name, m->nfds,
+		      r->replies ? r->reply_fds_max : 0);
 		return VUG_VIOLATION;
 	}
 	return VUG_RUNNING;

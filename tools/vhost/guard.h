@@ -28,11 +28,24 @@ struct vug_range {
 	u64 size;		/* at least 1; start + size - 1 does not wrap */
 };
 
+/*
+ * The file in which a backend notes the requests in flight, for the one that
+ * takes over when it has crashed: made here and sealed, so that neither side can
+ * truncate it under the other. Outlives sessions.
+ */
+struct vug_inflight {
+	int fd;			/* -1: none */
+	u64 size;
+	u16 queues;
+	u16 queue_size;
+};
+
 struct vug_config {
 	struct vug_range range[VUG_MAX_RANGES];
 	size_t nranges;
 	bool allow_log;
 	bool require_seals;
+	struct vug_inflight *inflight;
 	void (*log)(void *ctx, enum vug_level level, const char *line);
 	void *log_ctx;
 };
@@ -85,7 +98,7 @@ struct vug_link {
 	struct {
 		u32 request;
 		u32 flags;
-		u32 key[2];	/* first words of the payload */
+		u32 key[6];	/* first words of the payload */
 	} asked;
 };
 

@@ -66,6 +66,7 @@ struct log_budget {
 
 struct guard {
 	struct vug_config cfg;
+	struct vug_inflight inflight;
 	struct side frontend;
 	struct side backend;
 	const char *name;
@@ -761,6 +762,7 @@ int main(int argc, char **argv)
 	struct guard g = {
 		.frontend = { .name = "front-end", .fd = -1 },
 		.backend = { .name = "back-end", .fd = -1 },
+		.inflight = { .fd = -1 },
 		.name = "vhost-user-guard",
 		.timeout = 30,
 		.mode = 0600,
@@ -772,6 +774,7 @@ int main(int argc, char **argv)
 	enum exit_status status = EXIT_SYSTEM;
 
 	parse_args(&g, argc, argv);
+	g.cfg.inflight = &g.inflight;
 	g.cfg.log = log_line;
 	g.cfg.log_ctx = &g;
 	g.signal_fd = catch_signals();

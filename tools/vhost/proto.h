@@ -34,6 +34,8 @@ typedef unsigned long long u64;
 /* The index field of SET_VRING_KICK is eight bits wide: no device has more */
 #define VU_MAX_VRINGS		256u
 
+#define VU_MAX_QUEUE_SIZE	32768u	/* virtio's limit */
+
 #define VU_MAX_TABLE_REGIONS	8u	/* SET_MEM_TABLE */
 #define VU_MAX_CONFIG		256u	/* GET_CONFIG, SET_CONFIG */
 
@@ -183,6 +185,17 @@ struct vu_log {
 	u64 offset;
 };
 
+/* The specification has no padding; libvhost-user, QEMU and DPDK have. */
+struct vu_inflight {
+	u64 size;
+	u64 offset;
+	u16 queues;
+	u16 queue_size;
+	u32 padding;
+};
+
+#define VU_INFLIGHT_MIN		offsetof(struct vu_inflight, padding)
+
 /* struct vhost_iotlb_msg: the tail is the compiler's padding there */
 struct vu_iotlb {
 	u64 iova;
@@ -209,6 +222,7 @@ union vu_payload {
 	struct vu_mem_table table;
 	struct vu_mem_reg mem_reg;
 	struct vu_log log;
+	struct vu_inflight inflight;
 	struct vu_iotlb iotlb;
 	struct vu_config config;
 	u8 bytes[VU_CONFIG_HDR + VU_MAX_CONFIG];
@@ -230,6 +244,7 @@ static_assert(sizeof(struct vu_vring_addr) == 40, "vring address");
 static_assert(sizeof(struct vu_region) == 32, "region");
 static_assert(sizeof(struct vu_mem_table) == 264, "memory table");
 static_assert(sizeof(struct vu_mem_reg) == 40, "single region");
+static_assert(sizeof(struct vu_inflight) == 24, "requests in flight");
 static_assert(sizeof(struct vu_iotlb) == 32, "IOTLB message");
 static_assert(sizeof(union vu_payload) == 268, "payload");
 static_assert(offsetof(struct vu_wire, p) == 12, "payload follows header");

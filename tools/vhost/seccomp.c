@@ -57,6 +57,12 @@ static const struct call session_calls[] = {
 	CALL_WITH(newfstatat, 3, AT_EMPTY_PATH),	/* fstat() as well */
 	CALL(fstatfs),
 	CALL_WITH(fcntl, 1, F_GET_SEALS),
+	CALL_WITH(fcntl, 1, F_ADD_SEALS),
+	CALL_WITH(fcntl, 1, F_DUPFD_CLOEXEC),
+	CALL(memfd_create),	/* the file of requests in flight */
+	CALL(ftruncate),
+	CALL(pread64),
+	CALL(pwrite64),
 	CALL(readlinkat),	/* of /proc/self/fd */
 	CALL(getsockopt),
 	CALL_WITH(socketpair, 0, AF_UNIX),

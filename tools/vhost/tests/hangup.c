@@ -85,8 +85,7 @@ TEST_F(hangup, peers_see_end)
 	vug_fini(&r.s);
 	EXPECT_TRUE(hung_up(r.front) && hung_up(r.back))
 		TH_LOG("a socket is open");
-	close(r.front);
-	close(r.back);
+	rig_close(&r);
 }
 
 TEST_HARNESS_MAIN

@@ -2,7 +2,9 @@
 /*
  * The life of the program: sessions, signals, limits.
  */
+#define _GNU_SOURCE
 #include <dirent.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <time.h>
@@ -209,6 +211,72 @@ TEST_F(life, loop_errors)
 	EXPECT_LE(errors, 40 + 2 * took) TH_LOG("in %d s", (int)took);
 	EXPECT_EQ(rounds, errors + lost)
 		TH_LOG("%d errors, %d left out", errors, lost);
+	session_close(&s);
+}
+
+/* Send a request; @got is what the back-end gets. */
+static void session_ask(struct session *s, u32 request, const void *payload,
+			u32 size, int fd, struct vug_msg *got)
+{
+	send_msg(s->front, request, V, payload, size, &fd, fd >= 0);
+	if (!wait_readable(s->back) || !recv_msg(s->back, got))
+		die("request %u does not arrive", request);
+}
+
+/* Answer it; @got is what the front-end gets. */
+static void session_answer(struct session *s, u32 request, const void *payload,
+			   u32 size, int fd, struct vug_msg *got)
+{
+	send_msg(s->back, request, ANSWER, payload, size, &fd, fd >= 0);
+	if (!wait_readable(s->front) || !recv_msg(s->front, got))
+		die("the answer to %u does not arrive", request);
+}
+
+static void session_negotiate(struct session *s, u64 proto)
+{
+	struct vug_msg m;
+
+	session_exchange(s);
+	session_ask(s, VU_GET_PROTOCOL_FEATURES, NULL, 0, -1, &m);
+	session_answer(s, VU_GET_PROTOCOL_FEATURES, &proto, 8, -1, &m);
+	session_ask(s, VU_SET_PROTOCOL_FEATURES, &proto, 8, -1, &m);
+}
+
+/* A back-end is killed while it writes; the next one has what it had noted. */
+TEST_F(life, loop_inflight)
+{
+	struct vu_inflight f = { .size = 4096, .queues = QUEUES,
+				 .queue_size = QUEUE_SIZE };
+	struct vug_msg front, back;
+	struct session s;
+	char mark[9] = "";
+
+	session_start(&s, "--loop");
+	session_negotiate(&s, VU_BIT(VU_PF_INFLIGHT_SHMFD));
+	session_ask(&s, VU_GET_INFLIGHT_FD, &f, sizeof(f), -1, &back);
+	session_answer(&s, VU_GET_INFLIGHT_FD, &f, sizeof(f), mem_fd(4096),
+		       &front);
+	ASSERT_EQ(1, front.nfds);
+	for (int i = 0; i < 3; i++) {
+		session_ask(&s, VU_SET_INFLIGHT_FD, &f, sizeof(f),
+			    fcntl(front.fds[0], F_DUPFD_CLOEXEC, 0), &back);
+		ASSERT_EQ(1, back.nfds);
+		if (i) {
+			EXPECT_EQ(9, pread(back.fds[0], mark, 9, 0));
+			EXPECT_EQ(0, memcmp(mark, "in flight", 9))
+				TH_LOG("back-end %d", i);
+		}
+		EXPECT_EQ(9, pwrite(back.fds[0], "in flight", 9, 0));
+		drop_fds(&back);
+		session_kick(&s);
+		session_rubbish(&s);
+		session_again(&s);
+		session_negotiate(&s, VU_BIT(VU_PF_INFLIGHT_SHMFD));
+	}
+	drop_fds(&front);
+	kill(s.run.pid, SIGTERM);
+	run_end(&s.run);
+	EXPECT_EQ(0, s.run.status) TH_LOG("%d: %s", s.run.status, s.run.text);
 	session_close(&s);
 }
 

@@ -143,7 +143,21 @@ static void rig_log(void *ctx, enum vug_level level, const char *line)
 	r->len += (size_t)sprintf(r->log + r->len, "%s; ", line);
 }
 
+/* The file of requests in flight of the session that was opened last */
+static int inflight_fd = -1;
+
+/* A session, with a file of requests in flight that an earlier one left */
 void rig_open(struct rig *r)
+{
+	r->inflight = (struct vug_inflight){
+		.fd = mem_fd(INFLIGHT_SIZE), .size = INFLIGHT_SIZE,
+		.queues = QUEUES, .queue_size = QUEUE_SIZE,
+	};
+	inflight_fd = r->inflight.fd;
+	rig_connect(r);
+}
+
+void rig_connect(struct rig *r)
 {
 	int f[2], b[2];
 
@@ -151,6 +165,7 @@ void rig_open(struct rig *r)
 	r->st = VUG_RUNNING;
 	r->len = 0;
 	r->log[0] = '\0';
+	r->cfg.inflight = &r->inflight;
 	r->cfg.log = rig_log;
 	r->cfg.log_ctx = r;
 	sock_pair(SOCK_STREAM, f);
@@ -169,13 +184,20 @@ void rig_plain(struct rig *r)
 	rig_open(r);
 }
 
-void rig_close(struct rig *r)
+void rig_disconnect(struct rig *r)
 {
 	vug_fini(&r->s);
 	if (r->front >= 0)
 		close(r->front);
 	if (r->back >= 0)
 		close(r->back);
+}
+
+void rig_close(struct rig *r)
+{
+	rig_disconnect(r);
+	if (r->inflight.fd >= 0)
+		close(r->inflight.fd);
 }
 
 enum vug_status pump(struct rig *r)
@@ -392,6 +414,8 @@ const struct spec specs[] = {
 	M(SET_VRING_ENDIAN, 8, PF(CROSS_ENDIAN)),
 	M(GET_CONFIG, 20, .reply = 20, .any_size = true, PF(CONFIG)),
 	M(SET_CONFIG, 20, .any_size = true, PF(CONFIG)),
+	M(GET_INFLIGHT_FD, 24, .reply = 24, PF(INFLIGHT_SHMFD)),
+	M(SET_INFLIGHT_FD, 24, .fd = IN_FLIGHT, PF(INFLIGHT_SHMFD)),
 	M(RESET_DEVICE, 0, PF(RESET_DEVICE)),
 	M(GET_MAX_MEM_SLOTS, 0, .reply = 8, PF(MEM_SLOTS)),
 	M(ADD_MEM_REG, 40, .fd = MEMORY, PF(MEM_SLOTS)),
@@ -432,6 +456,14 @@ union vu_payload valid_payload(const struct spec *m)
 	case VU_SET_CONFIG:
 		p.config = (struct vu_config){ .offset = 4, .size = 8 };
 		break;
+	case VU_GET_INFLIGHT_FD:
+	case VU_SET_INFLIGHT_FD:
+		p.inflight = (struct vu_inflight){
+			.queues = QUEUES, .queue_size = QUEUE_SIZE,
+		};
+		if (m->request == VU_SET_INFLIGHT_FD)
+			p.inflight.size = INFLIGHT_SIZE;
+		break;
 	case VU_ADD_MEM_REG:
 	case VU_REM_MEM_REG:
 		p.mem_reg = (struct vu_mem_reg){ 0, window() };
@@ -456,6 +488,8 @@ int valid_fd(const struct spec *m)
 		return mem_fd(m->request == VU_SET_LOG_BASE ? 4096 : WIN_SIZE);
 	case SOCKET:
 		return sock_fd(SOCK_STREAM);
+	case IN_FLIGHT:
+		return fcntl(inflight_fd, F_DUPFD_CLOEXEC, 0);
 	default:
 		return -1;
 	}

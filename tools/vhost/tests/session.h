@@ -29,8 +29,13 @@
 #define WIN_SIZE	0x10000ULL
 #define WIN_UA		0x7f0000000000ULL
 
-/* MQ RARP REPLY_ACK MTU BACKEND_REQ CROSS_ENDIAN CONFIG RESET SLOTS STATUS */
-#define PROTO_PASSED	0x1a27dULL
+/* MQ RARP REPLY_ACK MTU BACKEND_REQ CROSS_ENDIAN CONFIG INFLIGHT RESET SLOTS STATUS */
+#define PROTO_PASSED	0x1b27dULL
+
+/* Queues of the device, and the file of their requests in flight */
+#define QUEUES		2
+#define QUEUE_SIZE	128
+#define INFLIGHT_SIZE	8192ULL
 
 void die(const char *fmt, ...)
 	__attribute__((noreturn, format(printf, 1, 2)));
@@ -53,6 +58,7 @@ ino_t inode(int fd);
 /* A session and its two peers; what was logged is one line. */
 struct rig {
 	struct vug_config cfg;
+	struct vug_inflight inflight;
 	struct vug_session s;
 	enum vug_status st;
 	int front;
@@ -61,6 +67,8 @@ struct rig {
 	size_t len;
 };
 
+void rig_connect(struct rig *r);
+void rig_disconnect(struct rig *r);
 void rig_open(struct rig *r);
 void rig_plain(struct rig *r);
 void rig_ready_proto(struct rig *r, bool log, u64 proto);
@@ -86,7 +94,7 @@ u64 all_proto(const struct rig *r);
 
 /* Each message that may pass */
 
-enum kind { NOTHING, EVENT, MEMORY, SOCKET };
+enum kind { NOTHING, EVENT, MEMORY, SOCKET, IN_FLIGHT };
 
 struct spec {
 	const char *name;
