@@ -84,6 +84,7 @@ struct world {
 	int chan_front, chan_back;
 	u32 asked;		/* last request that the back-end got */
 	u64 features;		/* that the back-end got */
+	u64 proto;		/* ... and protocol features */
 };
 
 /* The rules, said in another way */
@@ -137,6 +138,7 @@ static bool is_socket(int fd)
 static void check_request(struct world *w, struct vug_msg *m)
 {
 	u32 req = m->w.hdr.request;
+	u64 slots = VU_BIT(VU_PF_MEM_SLOTS);
 
 	CHECK((m->w.hdr.flags & ~VU_NEED_REPLY) == VU_VERSION);
 	CHECK(m->w.hdr.size <= sizeof(m->w.p));
@@ -148,10 +150,12 @@ static void check_request(struct world *w, struct vug_msg *m)
 			check_memory(w, m->w.p.table.region[i], m->fds[i]);
 		break;
 	case VU_ADD_MEM_REG:
+		CHECK(w->proto & slots);
 		CHECK(m->nfds == 1 && m->w.hdr.size == 40);
 		check_memory(w, m->w.p.mem_reg.region, m->fds[0]);
 		break;
 	case VU_REM_MEM_REG:
+		CHECK(w->proto & slots);
 		CHECK(!m->nfds);
 		m->w.p.mem_reg.region.offset = 0;
 		check_memory(w, m->w.p.mem_reg.region, -1);
@@ -218,6 +222,7 @@ static void check_request(struct world *w, struct vug_msg *m)
 		      !(m->w.p.u64 & VU_BIT(VU_F_LOG_ALL)));
 		break;
 	case VU_SET_PROTOCOL_FEATURES:
+		w->proto = m->w.p.u64;
 		CHECK(!(m->w.p.u64 & ~0x1b27fULL));
 		break;
 	case VU_GET_INFLIGHT_FD:
@@ -494,15 +499,16 @@ static void step(struct world *w, struct input *in)
 	}
 }
 
-static void say_hello(struct world *w)
+/* With a back-end that has all features, or all but @lacking */
+static void say_hello(struct world *w, u64 lacking)
 {
-	static const struct vu_wire hello[] = {
+	const struct vu_wire hello[] = {
 		{ .hdr = { VU_GET_FEATURES, VU_VERSION, 0 } },
 		{ .hdr = { VU_GET_FEATURES, VU_VERSION | VU_REPLY, 8 },
 		  .p = { .u64 = ~0ULL } },
 		{ .hdr = { VU_GET_PROTOCOL_FEATURES, VU_VERSION, 0 } },
 		{ .hdr = { VU_GET_PROTOCOL_FEATURES, VU_VERSION | VU_REPLY, 8 },
-		  .p = { .u64 = ~0ULL } },
+		  .p = { .u64 = ~lacking } },
 		{ .hdr = { VU_SET_PROTOCOL_FEATURES, VU_VERSION, 8 },
 		  .p = { .u64 = 0x1b27d } },
 		{ .hdr = { VU_SET_FEATURES, VU_VERSION, 8 },
@@ -539,7 +545,7 @@ int fuzz_one(const u8 *data, size_t size)
 	w.back = b[0];
 	CHECK(!vug_init(&w.s, &w.cfg, f[1], b[1]));
 	if (!(how & 8))
-		say_hello(&w);
+		say_hello(&w, how & 16 ? VU_BIT(VU_PF_MEM_SLOTS) : 0);
 	while (in.left && w.st == VUG_RUNNING)
 		step(&w, &in);
 	pump(&w);
@@ -593,7 +599,7 @@ static size_t make_seed(unsigned int n, u8 *out)
 	static const u8 words[] = { 0, 1, 1, 2, 2, 4, 5 };
 	size_t len = 0;
 
-	out[len++] = n & 1;
+	out[len++] = (u8)((n & 1) | (n & 2 ? 16 : 0));
 	for (unsigned int i = 0; i < 3; i++) {
 		unsigned int k = (n * (1 + i * 7) + i) % ARRAY_SIZE(seed);
 

@@ -31,6 +31,8 @@
 /* SCM_MAX_FD of the kernel: room to receive, and close, whatever is sent */
 #define SCM_MAX		253
 
+#define P(f)		VU_BIT(VU_PF_##f)
+
 /*
  * Protocol features that a peer may use. Not here, and so masked:
  * CRYPTO_SESSION (its message has no one size), PAGEFAULT (a userfaultfd of
@@ -94,7 +96,7 @@ static void close_fd(int *fd)
 static void msg_close_fds(struct vug_msg *m)
 {
 	while (m->nfds)
-		close(m->fds[--m->nfds]);
+		close_fd(&m->fds[--m->nfds]);
 }
 
 static void msg_clear(struct vug_msg *m)
@@ -226,7 +228,7 @@ static const char *range_reason(const struct vug_config *cfg,
 
 /* Does the backend get this region? Each decision is logged. */
 static bool region_passes(struct vug_session *s, const char *what,
-			  const struct vu_region *r, int fd)
+			  const struct vu_region *r, int fd, bool full)
 {
 	u64 size = 0, inode = 0;
 	const char *file = file_reason(fd, r->size, &size, &inode);
@@ -242,6 +244,10 @@ static bool region_passes(struct vug_session *s, const char *what,
 		seals = 0;
 	if (!reason && s->cfg->require_seals && (seals & SEALS) != SEALS)
 		reason = "its file is not sealed against growing and shrinking";
+	/* For the VMM, only the last of these is a failure. */
+	s->answer = !reason && full;
+	if (s->answer)
+		reason = "the back-end has no slot left for it";
 	if (reason) {
 		s->stats.regions_dropped++;
 		say(s, VUG_REFUSED,
@@ -259,13 +265,30 @@ static bool region_passes(struct vug_session *s, const char *what,
 
 /* Regions that were passed: removals and IOTLB entries must lie within them */
 
-static bool hold(struct vug_session *s, const struct vu_region *r)
+static int dup_fd(int fd)
 {
-	if (s->nheld == ARRAY_SIZE(s->held))
-		return false;
-	s->held[s->nheld++] = (struct vug_held){
-		.gpa = r->gpa, .size = r->size, .uaddr = r->uaddr,
+	return fcntl(fd, F_DUPFD_CLOEXEC, 0);
+}
+
+static bool hold(struct vug_session *s, const struct vu_region *r, int fd)
+{
+	struct vug_held h = {
+		.gpa = r->gpa, .size = r->size, .uaddr = r->uaddr, .fd = -1,
 	};
+
+	if (s->nheld == ARRAY_SIZE(s->held)) {
+		error(s, "there are more than %u regions", VUG_MAX_REGIONS);
+		return false;
+	}
+	if (s->tables) {
+		h.fd = dup_fd(fd);
+		if (h.fd < 0) {
+			error(s, "a region cannot be kept: %s",
+			      strerror(errno));
+			return false;
+		}
+	}
+	s->held[s->nheld++] = h;
 	return true;
 }
 
@@ -273,15 +296,22 @@ static bool hold(struct vug_session *s, const struct vu_region *r)
 static bool unhold(struct vug_session *s, const struct vu_region *r)
 {
 	for (size_t i = 0; i < s->nheld; i++) {
-		const struct vug_held *h = &s->held[i];
+		struct vug_held *h = &s->held[i];
 
 		if (h->gpa != r->gpa || h->size != r->size ||
 		    h->uaddr != r->uaddr)
 			continue;
-		s->held[i] = s->held[--s->nheld];
+		close_fd(&h->fd);
+		*h = s->held[--s->nheld];
 		return true;
 	}
 	return false;
+}
+
+static void unhold_all(struct vug_session *s)
+{
+	while (s->nheld)
+		close_fd(&s->held[--s->nheld].fd);
 }
 
 /*
@@ -343,6 +373,12 @@ static enum verdict check_proto_features(struct vug_session *s,
 		return REFUSE;
 	}
 	s->proto_acked = v;
+	/* VMMs that know slots limit themselves to those of their backends. */
+	s->tables = v & P(MEM_SLOTS) & ~s->proto_backend;
+	if (s->tables) {
+		say(s, VUG_INFO, "the back-end has no CONFIGURE_MEM_SLOTS: it gets tables");
+		m->w.p.u64 &= ~P(MEM_SLOTS);
+	}
 	return PASS;
 }
 
@@ -362,18 +398,21 @@ static enum verdict check_mem_table(struct vug_session *s, struct vug_msg *m)
 		return REFUSE;
 	}
 
-	s->nheld = 0;
+	unhold_all(s);
 	for (u32 i = 0; i < n; i++) {
 		struct vu_region r = m->w.p.table.region[i];
+		int fd = m->fds[i];
 
-		if (!region_passes(s, "SET_MEM_TABLE", &r, m->fds[i])) {
-			close(m->fds[i]);
+		m->fds[i] = -1;
+		if (!region_passes(s, "SET_MEM_TABLE", &r, fd, false)) {
+			close(fd);
 			continue;
 		}
-		hold(s, &r);
+		m->fds[kept] = fd;
+		if (!hold(s, &r, fd))
+			return REFUSE;
 		r.uaddr = r.gpa;
-		m->w.p.table.region[kept] = r;
-		m->fds[kept++] = m->fds[i];
+		m->w.p.table.region[kept++] = r;
 	}
 	m->nfds = kept;
 	m->w.p.table.nregions = kept;
@@ -390,18 +429,45 @@ static enum verdict check_mem_table(struct vug_session *s, struct vug_msg *m)
 	return PASS;
 }
 
+/* Send all regions that are held, in place of @m, which changed them. */
+static enum verdict send_table(struct vug_session *s, struct vug_msg *m)
+{
+	struct vu_mem_table t = { .nregions = (u32)s->nheld };
+
+	msg_close_fds(m);
+	for (size_t i = 0; i < s->nheld; i++) {
+		const struct vug_held *h = &s->held[i];
+		int fd = i < ARRAY_SIZE(t.region) ? dup_fd(h->fd) : -1;
+
+		if (fd < 0) {
+			error(s, "a table for the back-end: region %zu is not there",
+			      i);
+			return REFUSE;
+		}
+		m->fds[m->nfds++] = fd;
+		t.region[i] = (struct vu_region){
+			.gpa = h->gpa, .size = h->size, .uaddr = h->gpa,
+		};
+	}
+	m->w.hdr.request = VU_SET_MEM_TABLE;
+	m->w.hdr.size = (u32)(VU_TABLE_HDR + s->nheld * sizeof(t.region[0]));
+	m->w.p.table = t;
+	return PASS;
+}
+
 static enum verdict check_add_mem(struct vug_session *s, struct vug_msg *m)
 {
 	struct vu_region r = m->w.p.mem_reg.region;
+	size_t slots = s->tables ? VU_MAX_TABLE_REGIONS : s->slots;
+	/* More than the VMM was told of break the rules, by which hold() goes. */
+	bool full = s->nheld >= slots && s->nheld < VUG_MAX_REGIONS;
 
-	if (!region_passes(s, "ADD_MEM_REG", &r, m->fds[0])) {
-		s->answer = 0;
+	if (!region_passes(s, "ADD_MEM_REG", &r, m->fds[0], full))
 		return ANSWER;
-	}
-	if (!hold(s, &r)) {
-		error(s, "ADD_MEM_REG: more than %u regions", VUG_MAX_REGIONS);
+	if (!hold(s, &r, m->fds[0]))
 		return REFUSE;
-	}
+	if (s->tables)
+		return send_table(s, m);
 	r.uaddr = r.gpa;
 	m->w.p.mem_reg = (struct vu_mem_reg){ .region = r };
 	return PASS;
@@ -414,6 +480,8 @@ static enum verdict check_rem_mem(struct vug_session *s, struct vug_msg *m)
 	/* QEMU before 7.0 sends a descriptor, which nobody is to use */
 	msg_close_fds(m);
 	if (unhold(s, &r)) {
+		if (s->tables)
+			return send_table(s, m);
 		r.uaddr = r.gpa;
 		m->w.p.mem_reg = (struct vu_mem_reg){ .region = r };
 		return PASS;
@@ -546,6 +614,14 @@ static enum verdict check_log_base(struct vug_session *s, struct vug_msg *m)
 	}
 	error(s, "SET_LOG_BASE: log of 0x%llx bytes: %s", size, reason);
 	return REFUSE;
+}
+
+/* A VMM takes no more regions than there are slots, dropped ones included. */
+static enum verdict check_max_slots(struct vug_session *s, struct vug_msg *m)
+{
+	(void)m;
+	s->answer = VUG_MAX_REGIONS;
+	return s->tables ? ANSWER : PASS;
 }
 
 static enum verdict check_log_fd(struct vug_session *s, struct vug_msg *m)
@@ -725,7 +801,17 @@ static enum verdict reply_proto_features(struct vug_session *s,
 		say(s, VUG_INFO, "masked protocol features 0x%llx",
 		    m->w.p.u64 & ~pass);
 	m->w.p.u64 &= pass;
+	s->proto_backend = m->w.p.u64;
+	m->w.p.u64 |= P(MEM_SLOTS);
 	s->proto_offered = m->w.p.u64;
+	return PASS;
+}
+
+static enum verdict reply_max_slots(struct vug_session *s, struct vug_msg *m)
+{
+	if (m->w.p.u64 < VUG_MAX_REGIONS)
+		s->slots = (size_t)m->w.p.u64;
+	m->w.p.u64 = VUG_MAX_REGIONS;
 	return PASS;
 }
 
@@ -796,7 +882,7 @@ static enum verdict reply_inflight(struct vug_session *s, struct vug_msg *m)
 	}
 	msg_close_fds(m);
 	if (!reason && fd >= 0) {
-		m->fds[0] = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+		m->fds[0] = dup_fd(fd);
 		m->nfds = m->fds[0] >= 0;
 		if (!m->nfds)
 			reason = strerror(errno);
@@ -831,7 +917,6 @@ static enum verdict reply_log_base(struct vug_session *s, struct vug_msg *m)
 /* The rules */
 
 #define MASKED		"its protocol feature is masked"
-#define P(f)		VU_BIT(VU_PF_##f)
 #define SIZE(lo, hi)	.min = (lo), .max = (hi)
 #define FDS(lo, hi)	.fds_min = (lo), .fds_max = (hi)
 #define REPLY(lo, hi)	.replies = true, .reply_min = (lo), .reply_max = (hi)
@@ -908,7 +993,8 @@ static const struct vug_rule front_rules[] = {
 	RULE(GPU_SET_SOCKET, .refused = "it opens an unguarded channel"),
 	RULE(RESET_DEVICE, .proto = P(RESET_DEVICE)),
 	RULE(VRING_KICK, .refused = MASKED),
-	RULE(GET_MAX_MEM_SLOTS, REPLY(U64, U64), .proto = P(MEM_SLOTS)),
+	RULE(GET_MAX_MEM_SLOTS, REPLY(U64, U64), .proto = P(MEM_SLOTS),
+	     .check = check_max_slots, .check_reply = reply_max_slots),
 	RULE(ADD_MEM_REG, SIZE(MEM_REG, MEM_REG), FDS(1, 1),
 	     .proto = P(MEM_SLOTS), .check = check_add_mem),
 	RULE(REM_MEM_REG, SIZE(MEM_REG, MEM_REG), FDS(0, 1),
@@ -1002,7 +1088,9 @@ static enum verdict check_reset_owner(struct vug_session *s, struct vug_msg *m)
 	(void)m;
 	s->features_acked = 0;
 	s->proto_acked = 0;
-	s->nheld = 0;
+	s->tables = false;
+	s->slots = VUG_MAX_REGIONS;
+	unhold_all(s);
 	link_close(&s->back);
 	return PASS;
 }
@@ -1200,12 +1288,13 @@ static enum vug_status on_request(struct vug_session *s, struct vug_link *l)
 	say(s, VUG_DEBUG, "%s%s: flags 0x%x, %u bytes, %u descriptors",
 	    l->name, r->name, m->w.hdr.flags, m->w.hdr.size, m->nfds);
 
-	l->asked.request = m->w.hdr.request;
+	l->asked.as = m->w.hdr.request;
 	l->asked.flags = m->w.hdr.flags;
 	memset(l->asked.key, 0, sizeof(l->asked.key));
 	memcpy(l->asked.key, m->w.p.bytes, sizeof(l->asked.key));
 
 	v = r->check ? r->check(s, m) : PASS;
+	l->asked.request = m->w.hdr.request;
 	if (v == REFUSE)
 		return VUG_VIOLATION;
 	if (v == PASS) {
@@ -1215,7 +1304,7 @@ static enum vug_status on_request(struct vug_session *s, struct vug_link *l)
 
 	msg_close_fds(m);
 	m->done = 0;
-	if (!(l->asked.flags & VU_NEED_REPLY))
+	if (!r->replies && !(l->asked.flags & VU_NEED_REPLY))
 		return VUG_RUNNING;
 	m->w.hdr.flags = VU_VERSION | VU_REPLY;
 	m->w.hdr.size = U64;
@@ -1234,6 +1323,7 @@ static enum vug_status on_reply(struct vug_session *s, struct vug_link *l)
 	if (r->replies && r->check_reply && r->check_reply(s, m) == REFUSE)
 		return VUG_VIOLATION;
 	l->waiting = false;
+	m->w.hdr.request = l->asked.as;
 	m->w.hdr.flags = VU_VERSION | VU_REPLY;
 	return port_send(s, l, &l->req, m);
 }
@@ -1435,6 +1525,7 @@ int vug_init(struct vug_session *s, const struct vug_config *cfg, int frontend,
 {
 	memset(s, 0, sizeof(*s));
 	s->cfg = cfg;
+	s->slots = VUG_MAX_REGIONS;
 	s->back.req.fd = -1;
 	s->back.rsp.fd = -1;
 	link_open(&s->front, "", front_rules, ARRAY_SIZE(front_rules),
@@ -1455,5 +1546,6 @@ void vug_fini(struct vug_session *s)
 {
 	link_close(&s->back);
 	link_close(&s->front);
+	unhold_all(s);
 	close_fd(&s->proc_fd);
 }

@@ -96,7 +96,8 @@ struct vug_link {
 	struct vug_port rsp;
 	bool waiting;		/* for the answer to .asked */
 	struct {
-		u32 request;
+		u32 request;	/* as it was sent */
+		u32 as;		/* ... and as it came */
 		u32 flags;
 		u32 key[6];	/* first words of the payload */
 	} asked;
@@ -106,6 +107,7 @@ struct vug_held {
 	u64 gpa;
 	u64 size;
 	u64 uaddr;
+	int fd;		/* -1: not kept */
 };
 
 struct vug_session {
@@ -117,6 +119,9 @@ struct vug_session {
 	u64 features_acked;
 	u64 proto_offered;
 	u64 proto_acked;
+	u64 proto_backend;	/* offered by the backend itself */
+	bool tables;	/* regions come one by one, the backend takes tables */
+	size_t slots;		/* that the backend has */
 	struct vug_held held[VUG_MAX_REGIONS];	/* the backend knows of */
 	size_t nheld;
 	u64 answer;	/* of a request that the guard keeps */
