@@ -1079,9 +1079,9 @@ static enum verdict check_backend_req(struct vug_session *s, struct vug_msg *m)
 }
 
 /*
- * What the owner has set is void: features, memory, the back-channel. What the
- * backend offers is not the owner's. Some backends keep what they have: they
- * are held to less than that until it is set again.
+ * Void the settings of the owner: features, memory, the back-channel. Offers of
+ * the backend are not the owner's, and stay. A backend that keeps its settings is
+ * held to less than those until they are made again.
  */
 static enum verdict check_reset_owner(struct vug_session *s, struct vug_msg *m)
 {

@@ -112,7 +112,7 @@ static void log_write(const struct guard *g, const struct timespec *t,
 			 (long long)t->tv_sec, t->tv_nsec / 1000000, g->name,
 			 label, line);
 
-	/* What does not fit on a disk is lost. */
+	/* A line that does not fit on a disk is lost. */
 	if (write(g->log_fd, buf, (size_t)n) < 0)
 		return;
 }

@@ -2,8 +2,8 @@
 /*
  * vhost-user-guard, the system calls: a table, and the filter made of it.
  *
- * What parses the messages of two peers should be able to do little else. The
- * guard needs few calls once its sockets listen, and always the same ones.
+ * A program that parses the messages of two peers should be able to do little
+ * else. The guard needs few calls once its sockets listen, and always the same.
  */
 #define _GNU_SOURCE
 #include <errno.h>

@@ -212,7 +212,7 @@ static void negotiate_through(struct session *s)
 	}
 }
 
-/* What the guard is confined to is enough for each message. */
+/* The calls that the guard may make are enough for each message. */
 TEST_F(calls, every_message)
 {
 	struct vu_mem_reg far = { 0, { 0, 1, 0, 0 } };

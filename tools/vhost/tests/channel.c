@@ -214,7 +214,7 @@ TEST_F(channel, reset_owner)
 	EXPECT_TRUE(reaches(&c.r, VU_RESET_OWNER, &got)) TH_LOG("%s", c.r.log);
 	EXPECT_TRUE(hung_up(c.front) && hung_up(c.back))
 		TH_LOG("the channel is still there");
-	/* What was offered still holds: a new owner need not ask again. */
+	/* Offers still hold: a new owner need not ask again. */
 	u64_set(&c.r, VU_SET_PROTOCOL_FEATURES, PROTO_PASSED);
 	send_msg(c.r.front, VU_REM_MEM_REG, V, &reg, sizeof(reg), NULL, 0);
 	EXPECT_EQ(VUG_RUNNING, pump(&c.r)) TH_LOG("%s", c.r.log);

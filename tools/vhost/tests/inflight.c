@@ -31,7 +31,7 @@ static int back_file(u64 size, u64 offset)
 	return fd;
 }
 
-/* What the front-end gets if the back-end answers with @f and its file @fd */
+/* Answer to the front-end if the back-end answers with @f and its file @fd */
 static bool get(struct rig *r, struct vu_inflight f, u32 size, int fd,
 		struct vug_msg *got)
 {

@@ -233,7 +233,7 @@ TEST_F(messages, masks)
 	}
 }
 
-/* What needs a masked feature is known, and refused for that. */
+/* Messages that need a masked feature are known, and refused for that. */
 TEST_F(messages, masked)
 {
 	static const u32 requests[] = {

@@ -500,7 +500,7 @@ unsigned int nfds_of(const struct spec *m)
 	return m->fd != NOTHING;
 }
 
-/* What the back-end gets of @m */
+/* Descriptors and payload of @m, as the back-end gets them */
 
 unsigned int sent_fds(const struct spec *m)
 {

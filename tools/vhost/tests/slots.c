@@ -183,7 +183,7 @@ TEST_F(slots, full)
 			    m.w.hdr.request == VU_ADD_MEM_REG)
 			TH_LOG("%s", r.log);
 		EXPECT_NE(NULL, strstr(r.log, "no slot")) TH_LOG("%s", r.log);
-		/* It is not held, and one that goes makes room. */
+		/* The region is not held, and one that goes makes room. */
 		rem_region(&r, page(most), V);
 		EXPECT_TRUE(silent(r.back)) TH_LOG("%s", r.log);
 		rem_region(&r, page(0), V);
