@@ -185,11 +185,11 @@ static void window_free(struct work_struct *work)
 	/*
 	 * A late unmap may have claimed the last mapping and still be copying.
 	 * The mapping's run counts as used until the unmap has freed it, or
-	 * given it to a CPU to keep; dma_window_pool_used() takes back what
+	 * given it to a CPU to keep; dma_window_pool_is_idle() takes back what
 	 * CPUs keep. After that, the unmap is in a section with interrupts
 	 * disabled at most, which synchronize_rcu() waits for.
 	 */
-	while (!READ_ONCE(win->leaked) && dma_window_pool_used(&win->pool))
+	while (!READ_ONCE(win->leaked) && !dma_window_pool_is_idle(&win->pool))
 		msleep(20);
 	synchronize_rcu();
 	/* A device may still reach the memory: give it to nobody, ever. */

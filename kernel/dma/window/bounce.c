@@ -20,7 +20,6 @@
 #include <linux/dma-window.h>
 #include <linux/error-injection.h>
 #include <linux/mm.h>
-#include <linux/slab.h>
 
 #include "bounce.h"
 
@@ -51,20 +50,37 @@ size_t dma_window_max_request(const struct dma_window *win)
 	return round_down(win->size / 8 - SZ_16K, PAGE_SIZE);
 }
 
-/* Log what an operator needs to know of a request that found no room. */
+/**
+ * dma_window_max_mapping() - what a window can hold as one mapping at most
+ * @win: the window
+ *
+ * Context: any.
+ *
+ * Return: bytes.
+ */
+size_t dma_window_max_mapping(const struct dma_window *win)
+{
+	return min_t(u64, win->size, DMA_WINDOW_MAX_MAPPING);
+}
+
+/*
+ * Log what an operator needs to know of a request that found no room. To look
+ * for that takes less time than to write it to a console.
+ */
 static void client_report_full(struct dma_window_client *client, size_t size,
 			       const char *what)
 {
 	struct dma_window *win = client->win;
-	unsigned int used = READ_ONCE(win->pool.used);
+	unsigned int used, largest;
 
 	if (!__ratelimit(&client->ratelimit))
 		return;
+	dma_window_pool_look(&win->pool, &used, &largest);
 	dev_warn(client->dev,
 		 "%s is full: %s of %zu bytes failed; %llu bytes free, largest free run %llu bytes\n",
 		 win->name, what, size,
 		 (u64)(win->pool.nslots - used) << DMA_WINDOW_SLOT_SHIFT,
-		 (u64)dma_window_pool_largest(&win->pool) << DMA_WINDOW_SLOT_SHIFT);
+		 (u64)largest << DMA_WINDOW_SLOT_SHIFT);
 }
 
 /* @counter: offset in struct dma_window_stats; see dma_window_fail(). */
@@ -124,17 +140,13 @@ static bool bounce_is_retired(struct dma_window_client *client, dma_addr_t addr)
 	struct dma_window_pool *pool = &client->win->pool;
 	u64 offset = addr - client->bus_base;
 	struct dma_window_mapping *map;
-	bool late;
 
-	if (!READ_ONCE(pool->retired) || addr < client->bus_base ||
+	if (!READ_ONCE(pool->nretired) || addr < client->bus_base ||
 	    offset >= client->win->size)
 		return false;
 
-	rcu_read_lock();
 	map = dma_window_pool_at(pool, offset >> DMA_WINDOW_SLOT_SHIFT);
-	late = map && READ_ONCE(map->client) == dma_window_retired(client);
-	rcu_read_unlock();
-	return late;
+	return map && READ_ONCE(map->client) == dma_window_retired(client);
 }
 
 /**
@@ -193,12 +205,12 @@ static unsigned int client_slots_in_mask(const struct dma_window_client *client,
 }
 
 /*
- * Take slots and a record from the shared part of the pool; nothing is visible
- * to anybody yet.
+ * Take slots from the shared part of the pool; nothing is visible to anybody
+ * yet.
  */
 static struct dma_window_mapping *
 mapping_new(struct dma_window_client *client, struct dma_window_req *req,
-	    unsigned int class, u64 mask, size_t size, gfp_t gfp, bool quiet)
+	    unsigned int class, u64 mask, size_t size, bool quiet)
 {
 	const char *what = req->coherent ? "an allocation" : "a mapping";
 	struct dma_window_mapping *map;
@@ -211,47 +223,26 @@ mapping_new(struct dma_window_client *client, struct dma_window_req *req,
 		return NULL;
 	}
 
-	map = dma_window_pool_alloc(&client->win->pool, req, class,
-				    gfp | __GFP_NOWARN);
-	if (!IS_ERR(map))
-		return map;
-
-	if (PTR_ERR(map) == -ENOMEM) {
-		dma_window_fail(client, nomem, size);
-	} else {
+	map = dma_window_pool_alloc(&client->win->pool, req, class);
+	if (!map) {
 		dma_window_fail(client, full, size);
 		if (!quiet)
 			client_report_full(client, size, what);
 	}
-	return NULL;
+	return map;
 }
 
-/**
- * dma_window_bounce_claim_again() - look once more before an unmap finds nothing
- * @client: the device and its window
- * @addr: the bus address of the mapping
- *
- * A search for forgotten runs claims a run for a moment, under pool->lock, and
- * gives the run back at once if it is another client's: see pool_claim() in
- * pool.c. Take the lock to let that pass.
- *
- * Context: any, interrupts disabled. Takes pool->lock.
- *
- * Return: the mapping, which no lookup finds any more, or NULL if there is none.
- */
-struct dma_window_mapping *
-dma_window_bounce_claim_again(struct dma_window_client *client, dma_addr_t addr)
+/* Take a run of a class that this CPU keeps, or NULL if there is none. */
+static struct dma_window_mapping *pool_pop_here(struct dma_window_pool *pool,
+						unsigned int class)
 {
-	struct dma_window_pool *pool = &client->win->pool;
-	struct dma_window_mapping *map;
 	unsigned long flags;
+	unsigned int slot;
 
-	if (addr < client->bus_base || addr > client->bus_last)
-		return NULL;
-	spin_lock_irqsave(&pool->lock, flags);
-	spin_unlock_irqrestore(&pool->lock, flags);
-	map = mapping_of(client, addr);
-	return map && !map->coherent && mapping_claim(map, addr) ? map : NULL;
+	local_irq_save(flags);
+	slot = dma_window_pool_pop(pool, this_cpu_ptr(pool->cpu), class);
+	local_irq_restore(flags);
+	return slot == DMA_WINDOW_NO_SLOT ? NULL : &pool->records[slot];
 }
 
 /*
@@ -300,10 +291,9 @@ dma_addr_t dma_window_bounce_map_slow(struct dma_window_client *client,
 	u64 in_slot = orig & align_mask & (DMA_WINDOW_SLOT_SIZE - 1);
 	struct dma_window_req req = { .align = 1 };
 	struct dma_window_mapping *map = NULL;
-	unsigned int class, slot;
-	unsigned long flags;
+	unsigned int class, phase = 0;
 
-	if (size > win->size) {
+	if (size > dma_window_max_mapping(win)) {
 		dma_window_fail(client, full, size);
 		if (!(attrs & DMA_ATTR_NO_WARN))
 			client_report_too_large(client, size, "a mapping");
@@ -330,26 +320,22 @@ dma_addr_t dma_window_bounce_map_slow(struct dma_window_client *client,
 	}
 
 	class = bounce_size_class(client, &req, *dev->dma_mask);
-	if (class != DMA_WINDOW_NO_CLASS) {
-		local_irq_save(flags);
-		map = dma_window_pool_pop(&win->pool, this_cpu_ptr(win->pool.cpu),
-					  class);
-		local_irq_restore(flags);
-	}
+	if (class != DMA_WINDOW_NO_CLASS)
+		map = pool_pop_here(&win->pool, class);
 	if (!map)
 		map = mapping_new(client, &req, class, *dev->dma_mask, size,
-				  GFP_ATOMIC, attrs & DMA_ATTR_NO_WARN);
+				  attrs & DMA_ATTR_NO_WARN);
 	if (!map)
 		return DMA_MAPPING_ERROR;
 	this_cpu_add(win->pool.cpu->stats.maps, 1);
 	dma_window_count_in(client, zero ? 0 : size);
 
-	slot = map->slot;
+	/* A run of a class may begin slots before the mapping. */
 	if (map->class != DMA_WINDOW_NO_CLASS)
-		slot += req.phase;
-	return mapping_begin(map, client, dev, orig, size,
-			     ((u64)slot << DMA_WINDOW_SLOT_SHIFT) + in_slot,
-			     dir, attrs, zero);
+		phase = req.phase;
+	return mapping_begin(client, dev, dma_window_slot(&win->pool, map),
+			     (phase << DMA_WINDOW_SLOT_SHIFT) + in_slot, orig,
+			     size, dir, attrs, zero);
 }
 
 /**
@@ -405,27 +391,38 @@ bool dma_window_bounce_sync(struct dma_window_client *client, dma_addr_t addr,
 {
 	struct dma_window_mapping *map;
 	size_t copied = 0;
-	u64 from;
+	unsigned int slot;
+	u64 offset, from;
+	void *mem, *buf;
 
-	map = mapping_of(client, addr);
+	map = mapping_of(client, addr, &slot);
 	if (!map)
 		return false;
-	from = addr - client->bus_base - map->offset;
+	offset = mapping_offset(map, slot);
+	if (addr - client->bus_base < offset)
+		return false;
+	from = addr - client->bus_base - offset;
 	if (from > map->size || size > map->size - from) {
 		/* Cut off as swiotlb does, for drivers that round up. */
 		dma_window_invalid(client, DMA_WINDOW_BUG_SYNC_END, addr);
 		size = from < map->size ? map->size - from : 0;
 	}
-	if (map->coherent)
+	if (map->dir == DMA_NONE)
 		return true;
 
+	mem = client->win->vaddr + offset + from;
+	buf = phys_to_virt(map->orig) + from;
 	if (for_cpu) {
-		if (dir != DMA_TO_DEVICE && map->dir != DMA_TO_DEVICE)
-			copied = bounce_copy_out(map, from, size);
+		if (dir != DMA_TO_DEVICE && map->dir != DMA_TO_DEVICE) {
+			memcpy(buf, mem, size);
+			copied = size;
+		}
 		dma_window_count_out(client, copied);
 	} else {
-		if (dir != DMA_FROM_DEVICE && map->dir != DMA_FROM_DEVICE)
-			copied = bounce_copy_in(map, from, size);
+		if (dir != DMA_FROM_DEVICE && map->dir != DMA_FROM_DEVICE) {
+			memcpy(mem, buf, size);
+			copied = size;
+		}
 		dma_window_count_in(client, copied);
 	}
 	trace_dma_window_sync(client->dev, addr, size, dir, for_cpu, copied);
@@ -455,14 +452,15 @@ dma_window_stand_in_get(struct dma_window_client *client, size_t size,
 	struct dma_window_req req = { .nslots = nslots, .align = nslots };
 	unsigned int class = ilog2(nslots);
 	struct dma_window_mapping *map;
-	unsigned long flags;
 
-	local_irq_save(flags);
-	map = dma_window_pool_pop(pool, this_cpu_ptr(pool->cpu), class);
-	local_irq_restore(flags);
+	map = pool_pop_here(pool, class);
 	if (!map)
-		map = mapping_new(client, &req, class, U64_MAX, size, GFP_ATOMIC,
-				  quiet);
+		map = mapping_new(client, &req, class, U64_MAX, size, quiet);
+	if (map) {
+		map->begin = 0;
+		map->size = size;
+		WRITE_ONCE(map->client, DMA_WINDOW_STAND_IN);
+	}
 	return map;
 }
 ALLOW_ERROR_INJECTION(dma_window_stand_in_get, NULL);
@@ -477,16 +475,19 @@ ALLOW_ERROR_INJECTION(dma_window_stand_in_get, NULL);
 void dma_window_stand_in_put(struct dma_window *win,
 			     struct dma_window_mapping *stand_in)
 {
+	struct dma_window_pool *pool = &win->pool;
+	unsigned int class = stand_in->class;
 	unsigned long flags;
 	bool kept;
 
+	WRITE_ONCE(stand_in->client, NULL);
 	local_irq_save(flags);
-	kept = stand_in->class != DMA_WINDOW_NO_CLASS &&
-	       dma_window_pool_push(&win->pool, this_cpu_ptr(win->pool.cpu),
-				    stand_in);
+	kept = class != DMA_WINDOW_NO_CLASS &&
+	       dma_window_pool_push(pool, this_cpu_ptr(pool->cpu),
+				    dma_window_slot(pool, stand_in), class);
 	local_irq_restore(flags);
 	if (!kept)
-		dma_window_pool_free(&win->pool, stand_in);
+		dma_window_pool_free(pool, stand_in);
 }
 
 /**
@@ -494,13 +495,13 @@ void dma_window_stand_in_put(struct dma_window *win,
  * @client: the device and its window
  * @size: bytes; rounded up to whole pages
  * @addr: filled with the bus address
- * @gfp: whether the allocation of the mapping's record may sleep, and
- *	__GFP_NOWARN; the memory itself is taken from the window, and zeroed
+ * @gfp: only __GFP_NOWARN means something: the memory is taken from the window,
+ *	and zeroed
  *
  * The allocation is aligned to the smallest power of two of pages that holds
  * it, as the DMA API has it.
  *
- * Context: any if @gfp does not allow sleeping. Takes pool->lock.
+ * Context: any. Takes pool->lock.
  *
  * Return: the memory's kernel address, or NULL.
  */
@@ -510,8 +511,9 @@ void *dma_window_coherent_alloc(struct dma_window_client *client, size_t size,
 	struct dma_window *win = client->win;
 	struct dma_window_req req = { .coherent = true };
 	struct dma_window_mapping *map;
+	u64 offset;
 
-	if (!size || size > win->size) {
+	if (!size || size > dma_window_max_mapping(win)) {
 		dma_window_fail(client, full, size);
 		if (!(gfp & __GFP_NOWARN))
 			client_report_too_large(client, size, "an allocation");
@@ -524,21 +526,21 @@ void *dma_window_coherent_alloc(struct dma_window_client *client, size_t size,
 
 	map = mapping_new(client, &req, DMA_WINDOW_NO_CLASS,
 			  client->dev->coherent_dma_mask, size,
-			  gfp & ~__GFP_ZERO, gfp & __GFP_NOWARN);
+			  gfp & __GFP_NOWARN);
 	if (!map)
 		return NULL;
 
-	WRITE_ONCE(map->client, client);
+	offset = (u64)dma_window_slot(&win->pool, map) << DMA_WINDOW_SLOT_SHIFT;
 	map->size = size;
-	map->offset = (u64)map->slot << DMA_WINDOW_SLOT_SHIFT;
-	map->dir = DMA_BIDIRECTIONAL;
-	map->coherent = true;
-	memset(win->vaddr + map->offset, 0, size);
+	map->begin = 0;
+	map->dir = DMA_NONE;
+	memset(win->vaddr + offset, 0, size);
 	this_cpu_add(win->pool.cpu->stats.allocs, 1);
-	*addr = mapping_publish(map);
+	mapping_publish(map, client);
+	*addr = client->bus_base + offset;
 	trace_dma_window_alloc(client->dev, *addr, size);
 
-	return win->vaddr + map->offset;
+	return win->vaddr + offset;
 }
 
 /**
@@ -555,14 +557,16 @@ void *dma_window_coherent_alloc(struct dma_window_client *client, size_t size,
 bool dma_window_coherent_valid(struct dma_window_client *client, size_t size,
 			       const void *vaddr, dma_addr_t addr)
 {
+	u64 offset = addr - client->bus_base;
 	struct dma_window_mapping *map;
+	unsigned int slot;
 	bool valid;
 
 	rcu_read_lock();
-	map = mapping_of(client, addr);
-	valid = map && map->coherent && PAGE_ALIGN(size) <= map->size &&
-		map->offset == addr - client->bus_base &&
-		vaddr == client->win->vaddr + map->offset;
+	map = mapping_of(client, addr, &slot);
+	valid = map && map->dir == DMA_NONE && PAGE_ALIGN(size) <= map->size &&
+		mapping_offset(map, slot) == offset &&
+		vaddr == client->win->vaddr + offset;
 	rcu_read_unlock();
 
 	return valid;
@@ -584,12 +588,14 @@ bool dma_window_coherent_free(struct dma_window_client *client, size_t size,
 			      dma_addr_t addr)
 {
 	struct dma_window_mapping *map;
+	unsigned int slot;
 	bool mine;
 
 	rcu_read_lock();
-	map = mapping_of(client, addr);
-	mine = map && map->coherent && map->size == PAGE_ALIGN(size) &&
-	       mapping_claim(map, addr);
+	map = mapping_of(client, addr, &slot);
+	mine = map && map->dir == DMA_NONE && map->size == PAGE_ALIGN(size) &&
+	       mapping_offset(map, slot) == addr - client->bus_base &&
+	       mapping_claim(map, client);
 	if (mine) {
 		this_cpu_add(client->win->pool.cpu->stats.frees, 1);
 		trace_dma_window_free(client->dev, addr, map->size);
@@ -604,10 +610,9 @@ bool dma_window_coherent_free(struct dma_window_client *client, size_t size,
 
 /*
  * The next mapping of @client from *@slot on, or NULL; *@slot is then behind
- * the mapping. Nobody maps for @client meanwhile, but its mappings may be
- * undone, and others map and unmap, so a record may be freed, and used again,
- * while it is looked at. Its memory stays a record for as long as the RCU read
- * lock is held, and none but @client's own records ever say @client.
+ * its first slot. Nobody maps for @client meanwhile, but its mappings may be
+ * undone, and others map and unmap. None but @client's own records ever say
+ * @client, for as long as the RCU read lock keeps @client.
  */
 static struct dma_window_mapping *
 client_next_mapping(struct dma_window_client *client, unsigned int *slot)
@@ -616,8 +621,9 @@ client_next_mapping(struct dma_window_client *client, unsigned int *slot)
 	struct dma_window_mapping *map;
 
 	while ((*slot = dma_window_pool_next(pool, *slot)) != DMA_WINDOW_NO_SLOT) {
-		map = dma_window_pool_at(pool, (*slot)++);
-		if (map && READ_ONCE(map->client) == client)
+		map = &pool->records[(*slot)++];
+		/* Read @client before the rest: pairs with mapping_publish(). */
+		if (smp_load_acquire(&map->client) == client)
 			return map;
 	}
 	return NULL;
@@ -649,7 +655,7 @@ unsigned int dma_window_bounce_reclaim(struct dma_window_client *client, bool go
 	*kept = 0;
 	rcu_read_lock();
 	while ((map = client_next_mapping(client, &slot))) {
-		bool coherent = READ_ONCE(map->coherent);
+		bool coherent = READ_ONCE(map->dir) == DMA_NONE;
 
 		if (coherent && !gone) {
 			(*kept)++;

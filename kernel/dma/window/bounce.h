@@ -25,77 +25,65 @@ static inline void trace_swiotlb_bounced(struct device *dev, dma_addr_t addr,
 
 #include "window.h"
 
+/* Where the mapped bytes of the run at @slot begin in the window, bytes. */
+static __always_inline u64 mapping_offset(const struct dma_window_mapping *map,
+					  unsigned int slot)
+{
+	return ((u64)slot << DMA_WINDOW_SLOT_SHIFT) + map->begin;
+}
+
 /* Publish a complete record: from here on, lookups by address find it. */
-static inline dma_addr_t mapping_publish(struct dma_window_mapping *map)
+static __always_inline void mapping_publish(struct dma_window_mapping *map,
+					    struct dma_window_client *client)
 {
 	/*
-	 * Write the record before what leads to it: the record may be one that
-	 * was freed, and must not be seen to be its former owner's any more.
-	 * Pairs with the address dependencies in mapping_of() and
-	 * dma_window_pool_at().
+	 * Write the rest of the record before @client: a lookup that finds
+	 * @client must not find what the slot's mapping before this one was.
+	 * Pairs with smp_load_acquire() in mapping_of().
 	 */
-	smp_store_release(map->entry, map);
-
-	return map->client->bus_base + map->offset;
+	smp_store_release(&map->client, client);
 }
 
 /*
- * The mapping of @client that contains bus address @addr, or NULL. Padding
- * before the mapped bytes does not count, padding behind them does: callers
- * check how far they may go.
+ * The mapping of @client that contains bus address @addr, or NULL; @slot is
+ * filled with its run's first slot. Padding counts: callers check how far they
+ * may go.
  *
- * Callers hold the RCU read lock, or have interrupts disabled: see
- * dma_window_pool_at(). Either also keeps the client of a mapping that is being
- * undone: see client_free().
+ * Callers hold the RCU read lock, or have interrupts disabled. That keeps
+ * @client, and so nobody else has a record that says @client: see client_free().
  */
 static __always_inline struct dma_window_mapping *
-mapping_of(struct dma_window_client *client, dma_addr_t addr)
+mapping_of(struct dma_window_client *client, dma_addr_t addr, unsigned int *slot)
 {
-	struct dma_window *win = client->win;
-	u64 offset = addr - client->bus_base;
-	unsigned int slot = offset >> DMA_WINDOW_SLOT_SHIFT;
-	struct dma_window_mapping *map = NULL;
-	struct dma_window_leaf *leaf;
+	struct dma_window_pool *pool = &client->win->pool;
+	u64 at = addr - client->bus_base;
+	struct dma_window_mapping *map;
 
-	if (addr < client->bus_base || offset >= win->size)
+	/* Addresses before the window wrap. */
+	if (at >= client->win->size)
 		return NULL;
 
 	/* Find the run that begins in this slot, or reaches over it. */
-	leaf = READ_ONCE(win->pool.leaves[slot >> DMA_WINDOW_LEAF_SHIFT]);
-	if (likely(leaf && !((unsigned long)leaf & DMA_WINDOW_COVERED)))
-		map = READ_ONCE(leaf->live[slot & (DMA_WINDOW_LEAF_SLOTS - 1)]);
-	if (unlikely(!map))
-		map = dma_window_pool_at(&win->pool, slot);
-	if (!map || READ_ONCE(map->client) != client || offset < map->offset)
-		return NULL;
+	*slot = at >> DMA_WINDOW_SLOT_SHIFT;
+	map = &pool->records[*slot];
+	/* Read @client before the rest: pairs with mapping_publish(). */
+	if (unlikely(smp_load_acquire(&map->client) != client)) {
+		map = dma_window_pool_at(pool, *slot);
+		if (!map || READ_ONCE(map->client) != client)
+			return NULL;
+		*slot = dma_window_slot(pool, map);
+	}
 	return map;
 }
 
-/* Take a mapping away from everybody else, if it starts at @addr. */
-static inline bool mapping_claim(struct dma_window_mapping *map, dma_addr_t addr)
+/*
+ * Take a mapping away from everybody else. From there on the caller has the run:
+ * nobody finds it, and it is not used again before the caller gives it back.
+ */
+static __always_inline bool mapping_claim(struct dma_window_mapping *map,
+					  struct dma_window_client *client)
 {
-	return map->offset == addr - map->client->bus_base &&
-	       cmpxchg(map->entry, map, NULL) == map;
-}
-
-static inline size_t bounce_copy_in(struct dma_window_mapping *map, u64 from,
-				    size_t size)
-{
-	struct dma_window *win = map->client->win;
-
-	memcpy(win->vaddr + map->offset + from,
-	       phys_to_virt(map->orig) + from, size);
-	return size;
-}
-
-static inline size_t bounce_copy_out(struct dma_window_mapping *map, u64 from,
-				     size_t size)
-{
-	struct dma_window *win = map->client->win;
-
-	memcpy(phys_to_virt(map->orig) + from,
-	       win->vaddr + map->offset + from, size);
-	return size;
+	return cmpxchg(&map->client, client, NULL) == client;
 }
 
 /**
@@ -115,29 +103,33 @@ static inline bool bounce_zeroes(enum dma_data_direction dir, unsigned long attr
 	return dir == DMA_FROM_DEVICE || (attrs & DMA_ATTR_SKIP_CPU_SYNC);
 }
 
-/* Fill in a mapping's record and contents, and publish it at its address. */
+/*
+ * Fill in a mapping's record and contents, and publish it at its address. The
+ * run begins at @slot, the mapping @begin bytes behind that.
+ */
 static __always_inline dma_addr_t
-mapping_begin(struct dma_window_mapping *map, struct dma_window_client *client,
-	      struct device *dev, phys_addr_t orig, size_t size, u64 offset,
+mapping_begin(struct dma_window_client *client, struct device *dev,
+	      unsigned int slot, u16 begin, phys_addr_t orig, size_t size,
 	      enum dma_data_direction dir, unsigned long attrs, bool zero)
 {
-	dma_addr_t addr;
+	u64 offset = ((u64)slot << DMA_WINDOW_SLOT_SHIFT) + begin;
+	struct dma_window *win = client->win;
+	struct dma_window_mapping *map = &win->pool.records[slot];
+	dma_addr_t addr = client->bus_base + offset;
 
-	WRITE_ONCE(map->client, client);
 	map->orig = orig;
 	map->size = size;
-	map->offset = offset;
+	map->begin = begin;
 	map->dir = dir;
-	map->coherent = false;
 
 	if (!zero)
-		bounce_copy_in(map, 0, size);
+		memcpy(win->vaddr + offset, phys_to_virt(orig), size);
 	else if (dir != DMA_FROM_DEVICE || !(attrs & DMA_ATTR_WINDOW_NO_FILL))
-		memset(client->win->vaddr + offset, 0, size);
+		memset(win->vaddr + offset, 0, size);
 
 	/* End the skipping of syncs: it may date from before the window. */
 	dma_reset_need_sync(dev);
-	addr = mapping_publish(map);
+	mapping_publish(map, client);
 	trace_swiotlb_bounced(dev, addr, size);
 	trace_dma_window_map(dev, addr, size, dir, attrs, zero ? 0 : size);
 
@@ -189,7 +181,7 @@ bounce_map_fast(struct device *dev, phys_addr_t orig, size_t size,
 		dma_addr_t *addr)
 {
 	bool zero = bounce_zeroes(dir, attrs);
-	struct dma_window_mapping *map = NULL;
+	unsigned int slot = DMA_WINDOW_NO_SLOT;
 	struct dma_window_client *client;
 	struct dma_window_cpu *c;
 	unsigned long flags;
@@ -200,9 +192,9 @@ bounce_map_fast(struct device *dev, phys_addr_t orig, size_t size,
 		struct dma_window_pool *pool = &client->win->pool;
 
 		c = this_cpu_ptr(pool->cpu);
-		map = dma_window_pool_pop(pool, c,
-					  fls((size - 1) >> DMA_WINDOW_SLOT_SHIFT));
-		if (map) {
+		slot = dma_window_pool_pop(pool, c,
+					   fls((size - 1) >> DMA_WINDOW_SLOT_SHIFT));
+		if (slot != DMA_WINDOW_NO_SLOT) {
 			c->stats.maps++;
 			if (!zero) {
 				c->stats.bytes_in += size;
@@ -212,12 +204,10 @@ bounce_map_fast(struct device *dev, phys_addr_t orig, size_t size,
 		}
 	}
 	local_irq_restore(flags);
-	if (unlikely(!map))
+	if (unlikely(slot == DMA_WINDOW_NO_SLOT))
 		return false;
 
-	*addr = mapping_begin(map, client, dev, orig, size,
-			      (u64)map->slot << DMA_WINDOW_SLOT_SHIFT,
-			      dir, attrs, zero);
+	*addr = mapping_begin(client, dev, slot, 0, orig, size, dir, attrs, zero);
 	return true;
 }
 
@@ -241,6 +231,7 @@ static __always_inline bool bounce_unmap(struct device *dev, dma_addr_t addr,
 	struct dma_window_pool *pool;
 	struct dma_window_cpu *c;
 	unsigned long flags;
+	unsigned int slot, class;
 	size_t size, copied = 0;
 	bool kept;
 
@@ -254,36 +245,40 @@ static __always_inline bool bounce_unmap(struct device *dev, dma_addr_t addr,
 		local_irq_restore(flags);
 		return false;
 	}
-	map = mapping_of(client, addr);
-	if (unlikely(!map || map->coherent || !mapping_claim(map, addr)))
-		map = dma_window_bounce_claim_again(client, addr);
-	if (unlikely(!map)) {
+	map = mapping_of(client, addr, &slot);
+	if (unlikely(!map || map->dir == DMA_NONE ||
+		     mapping_offset(map, slot) != addr - client->bus_base ||
+		     !mapping_claim(map, client))) {
 		local_irq_restore(flags);
 		return false;
 	}
 
 	/*
-	 * mapping_claim() took the record: no lookup finds it any more, and it
-	 * is ours. @client may go once interrupts are enabled.
+	 * mapping_claim() took the run, with its record, and what the record
+	 * says from here on is what counts. @client may go once
+	 * interrupts are enabled; the window stays as long as the run counts as
+	 * used, or interrupts are disabled: see window_free().
 	 */
 	pool = &client->win->pool;
+	class = map->class;
 	size = map->size;
 	dir = map->dir;
-	if (dir != DMA_TO_DEVICE && !(attrs & DMA_ATTR_SKIP_CPU_SYNC)) {
-		void *vaddr = client->win->vaddr;
+	if ((dir == DMA_FROM_DEVICE || dir == DMA_BIDIRECTIONAL) &&
+	    !(attrs & DMA_ATTR_SKIP_CPU_SYNC)) {
+		void *from = client->win->vaddr + mapping_offset(map, slot);
 
 		if (client->stats)
 			this_cpu_ptr(client->stats)->bytes_out += size;
 		local_irq_restore(flags);
-		memcpy(phys_to_virt(map->orig), vaddr + map->offset, size);
+		memcpy(phys_to_virt(map->orig), from, size);
 		copied = size;
 		local_irq_save(flags);
 	}
 	c = this_cpu_ptr(pool->cpu);
 	c->stats.unmaps++;
 	c->stats.bytes_out += copied;
-	kept = map->class != DMA_WINDOW_NO_CLASS &&
-	       dma_window_pool_push(pool, c, map);
+	kept = class != DMA_WINDOW_NO_CLASS &&
+	       dma_window_pool_push(pool, c, slot, class);
 	local_irq_restore(flags);
 	if (!kept)
 		dma_window_pool_free(pool, map);

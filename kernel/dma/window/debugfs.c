@@ -11,6 +11,7 @@
 #include <linux/debugfs.h>
 #include <linux/sched/signal.h>
 #include <linux/seq_file.h>
+#include <linux/slab.h>
 
 #include "window.h"
 
@@ -29,8 +30,10 @@ DEFINE_DEBUGFS_ATTRIBUTE(nslabs_fops, nslabs_get, NULL, "%llu\n");
 static int used_get(void *data, u64 *val)
 {
 	struct dma_window *win = data;
+	unsigned int used, largest;
 
-	*val = dma_window_pool_used(&win->pool);
+	dma_window_pool_look(&win->pool, &used, &largest);
+	*val = used;
 	return 0;
 }
 DEFINE_DEBUGFS_ATTRIBUTE(used_fops, used_get, NULL, "%llu\n");
@@ -62,8 +65,10 @@ DEFINE_DEBUGFS_ATTRIBUTE(hiwater_fops, hiwater_get, hiwater_set, "%llu\n");
 static int largest_free_get(void *data, u64 *val)
 {
 	struct dma_window *win = data;
+	unsigned int used, largest;
 
-	*val = (u64)dma_window_pool_largest(&win->pool) << DMA_WINDOW_SLOT_SHIFT;
+	dma_window_pool_look(&win->pool, &used, &largest);
+	*val = (u64)largest << DMA_WINDOW_SLOT_SHIFT;
 	return 0;
 }
 DEFINE_DEBUGFS_ATTRIBUTE(largest_free_fops, largest_free_get, NULL, "%llu\n");
@@ -90,7 +95,8 @@ static int metadata_get(void *data, u64 *val)
 {
 	struct dma_window *win = data;
 
-	*val = dma_window_pool_metadata(&win->pool);
+	*val = kmalloc_size_roundup(sizeof(*win)) +
+	       dma_window_pool_metadata(&win->pool);
 	return 0;
 }
 DEFINE_DEBUGFS_ATTRIBUTE(metadata_fops, metadata_get, NULL, "%llu\n");

@@ -38,7 +38,6 @@
 #include <linux/dma-window.h>
 #include <linux/error-injection.h>
 #include <linux/iommu.h>
-#include <linux/kmemleak.h>
 #include <linux/mm.h>
 #include <linux/rbtree.h>
 #include <linux/scatterlist.h>
@@ -317,7 +316,8 @@ bool dma_window_iommu_release_retired(struct dma_window_iommu *io)
 static void *stand_in_vaddr(const struct dma_window *win,
 			    const struct dma_window_mapping *stand_in)
 {
-	return win->vaddr + ((u64)stand_in->slot << DMA_WINDOW_SLOT_SHIFT);
+	return win->vaddr + ((u64)dma_window_slot(&win->pool, stand_in) <<
+			     DMA_WINDOW_SLOT_SHIFT);
 }
 
 /* Bytes of the buffer that the head, or the tail, stands in for. */
@@ -382,16 +382,12 @@ static size_t stand_in_copy(struct dma_window_iommu *io,
 	return copied;
 }
 
-/* A stand-in that a device still reaches is lost to the window, and its record. */
+/* A stand-in that a device still reaches is lost to the window: it stays taken. */
 static void stand_in_free(struct dma_window_iommu *io,
 			  struct dma_window_mapping *stand_in, bool revoked)
 {
-	if (!stand_in)
-		return;
-	if (revoked)
+	if (stand_in && revoked)
 		dma_window_stand_in_put(io->win, stand_in);
-	else
-		kmemleak_not_leak(stand_in);
 }
 
 /* ---- Mapping in place ---- */
@@ -922,7 +918,7 @@ static int sglist_map_run(struct sglist *list, struct scatterlist *sg, int n,
 static int sglist_map_one(struct sglist *list, struct scatterlist *sg)
 {
 	struct dma_window_client *client = list->client;
-	size_t most = client->win->size;
+	size_t most = dma_window_max_mapping(client->win);
 	dma_addr_t addr;
 
 	/* An entry without bytes has no address. */

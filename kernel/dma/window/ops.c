@@ -195,7 +195,8 @@ static int window_map_sg(struct device *dev, struct scatterlist *sgl, int nents,
 							   attrs);
 		if (sg_dma_address(sg) == DMA_MAPPING_ERROR) {
 			/* -ENOMEM says: try again. */
-			ret = sg->length > client->win->size ? -EINVAL : -ENOMEM;
+			ret = sg->length > dma_window_max_mapping(client->win) ?
+				-EINVAL : -ENOMEM;
 			goto unmap;
 		}
 		sg_dma_len(sg) = sg->length;

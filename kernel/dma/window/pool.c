@@ -10,14 +10,15 @@
  * high, under one lock.
  *
  * Above it, each CPU keeps runs of the sizes that are asked for all the time,
- * a power of two of slots up to 64 KiB and naturally aligned, together with
- * the records of their last mappings ("magazines", after J. Bonwick and J.
- * Adams, "Magazines and vmem", 2001). A mapping that finds one there takes no
- * lock and touches no memory that other CPUs write.
+ * a power of two of slots up to 64 KiB and naturally aligned ("magazines",
+ * after J. Bonwick and J. Adams, "Magazines and vmem", 2001). A mapping that
+ * finds one there takes no lock, and writes only the run's record.
  *
- * A request that finds no room takes back what all CPUs keep before it fails.
- * For that purpose, an entry of a magazine is only ever taken by xchg(); the
- * owner puts entries in and moves the top, with interrupts disabled.
+ * A request that finds no room takes back what all CPUs keep before it fails,
+ * if that can help. For that purpose, an entry of a magazine is only ever taken
+ * by xchg(); the owner puts entries in and moves the top, with interrupts
+ * disabled. Whatever is done for a request, the lock is held for a few runs or
+ * places at a time.
  *
  * Streaming mappings are taken from the bottom up, and leave the last sixteenth
  * alone; coherent allocations from the top down, and not from the lower half; a
@@ -26,23 +27,23 @@
  * goes, and once the streaming mappings that are in flight are gone, the lower
  * half is one free run. dma_window_max_request() relies on that.
  *
- * The record that owns a slot is found through leaves of 64 slots, which exist
- * while runs begin in them. Only the first slot of a run has its record there:
- * a slot in the middle of a run belongs to the nearest run before it. A leaf
- * that a run covers without beginning in it is that run's, with a mark.
+ * There is a record for each slot, and that of a run is its first slot's; so
+ * nothing is allocated to map. The record that an address in the middle of a run
+ * belongs to is the nearest one before it where a run begins, by a bitmap. A
+ * record whose client is NULL is of no live run; nothing else is ever in the
+ * field but what a look-up may compare with, so that look-ups take no lock.
  */
 
 #include <linux/bitops.h>
-#include <linux/cpuhotplug.h>
 #include <linux/log2.h>
 #include <linux/mm.h>
-#include <linux/rcupdate.h>
 #include <linux/slab.h>
+#include <linux/vmalloc.h>
 
 #include "window.h"
 
-#define LEAF_SLOTS	DMA_WINDOW_LEAF_SLOTS
-#define COVERED		DMA_WINDOW_COVERED
+/* Slots in a word of the bitmaps. */
+#define WORD_SLOTS	64U
 
 /* Limit of a CPU's runs of a class: 256 KiB of each, at least 8. */
 static const u16 max_depth[DMA_WINDOW_CLASSES] = { 128, 64, 32, 16, 8, 8 };
@@ -50,21 +51,21 @@ static const u16 max_depth[DMA_WINDOW_CLASSES] = { 128, 64, 32, 16, 8, 8 };
 /* Runs that are taken from the shared layer at a time, if it has plenty. */
 #define REFILL		8
 
-static struct kmem_cache *mapping_cache;
+/* Runs that are given back, and places that are tried, per section with the lock. */
+#define PUT_BATCH	8
+#define FIND_BATCH	32
 
-static int __init mapping_cache_init(void)
-{
-	/*
-	 * Records are type-safe by RCU: a lookup of an address that is not the
-	 * caller's may look at the record that the address leads to.
-	 */
-	mapping_cache = kmem_cache_create("dma_window_mapping",
-					  sizeof(struct dma_window_mapping), 0,
-					  SLAB_PANIC | SLAB_TYPESAFE_BY_RCU,
-					  NULL);
-	return 0;
-}
-core_initcall(mapping_cache_init); /* devices are probed from arch_initcall_sync on */
+/**
+ * struct pool_search - where the search for a place is
+ * @pos: slots up to here, or from here on if from above, were tried; 0 at first
+ * @tries: places that may still be tried with the lock held
+ * @done: all was tried
+ */
+struct pool_search {
+	unsigned int	pos;
+	unsigned int	tries;
+	bool		done;
+};
 
 /* ---- The shared layer: all under pool->lock ---- */
 
@@ -85,13 +86,13 @@ static void tree_update_word(struct dma_window_pool *pool, unsigned int word)
 	u64 bits = pool->free_bits[word];
 
 	if (bits == U64_MAX) {
-		node->pre = LEAF_SLOTS;
-		node->suf = LEAF_SLOTS;
-		node->max = LEAF_SLOTS;
+		node->pre = WORD_SLOTS;
+		node->suf = WORD_SLOTS;
+		node->max = WORD_SLOTS;
 		return;
 	}
 	node->pre = __ffs64(~bits);
-	node->suf = LEAF_SLOTS - fls64(~bits);
+	node->suf = WORD_SLOTS - fls64(~bits);
 	node->max = word_longest_run(bits);
 }
 
@@ -110,18 +111,18 @@ static void tree_update_node(struct dma_window_pool *pool, unsigned int i,
 static void pool_mark(struct dma_window_pool *pool, unsigned int slot,
 		      unsigned int nslots, bool free)
 {
-	unsigned int first = slot / LEAF_SLOTS;
-	unsigned int last = (slot + nslots - 1) / LEAF_SLOTS;
+	unsigned int first = slot / WORD_SLOTS;
+	unsigned int last = (slot + nslots - 1) / WORD_SLOTS;
 	unsigned int word, i, half;
 
 	for (word = first; word <= last; word++) {
 		u64 bits = U64_MAX;
 
 		if (word == first)
-			bits &= U64_MAX << (slot % LEAF_SLOTS);
+			bits &= U64_MAX << (slot % WORD_SLOTS);
 		if (word == last)
 			bits &= U64_MAX >>
-				(LEAF_SLOTS - 1 - (slot + nslots - 1) % LEAF_SLOTS);
+				(WORD_SLOTS - 1 - (slot + nslots - 1) % WORD_SLOTS);
 		if (free)
 			pool->free_bits[word] |= bits;
 		else
@@ -131,7 +132,7 @@ static void pool_mark(struct dma_window_pool *pool, unsigned int slot,
 
 	first += pool->words;
 	last += pool->words;
-	for (half = LEAF_SLOTS; first > 1; half *= 2) {
+	for (half = WORD_SLOTS; first > 1; half *= 2) {
 		first /= 2;
 		last /= 2;
 		for (i = first; i <= last; i++)
@@ -160,21 +161,21 @@ static u64 word_runs_of(u64 bits, unsigned int n)
 static unsigned int pool_first_run(struct dma_window_pool *pool,
 				   unsigned int pos, unsigned int n)
 {
-	unsigned int word = pos / LEAF_SLOTS, i, span, at, open;
+	unsigned int word = pos / WORD_SLOTS, i, span, at, open;
 	u64 bits, hit;
 
-	if (pos >= pool->words * LEAF_SLOTS)
+	if (pos >= pool->words * WORD_SLOTS)
 		return DMA_WINDOW_NO_SLOT;
 
-	bits = pool->free_bits[word] & (U64_MAX << (pos % LEAF_SLOTS));
-	hit = n <= LEAF_SLOTS ? word_runs_of(bits, n) : 0;
+	bits = pool->free_bits[word] & (U64_MAX << (pos % WORD_SLOTS));
+	hit = n <= WORD_SLOTS ? word_runs_of(bits, n) : 0;
 	if (hit)
-		return word * LEAF_SLOTS + __ffs64(hit);
-	open = LEAF_SLOTS - fls64(~bits);
+		return word * WORD_SLOTS + __ffs64(hit);
+	open = WORD_SLOTS - fls64(~bits);
 
 	i = pool->words + word;
-	at = (word + 1) * LEAF_SLOTS;
-	span = LEAF_SLOTS;
+	at = (word + 1) * WORD_SLOTS;
+	span = WORD_SLOTS;
 	for (;;) {
 		const struct dma_window_node *node;
 
@@ -208,22 +209,22 @@ static unsigned int pool_first_run(struct dma_window_pool *pool,
 static unsigned int pool_last_run(struct dma_window_pool *pool,
 				  unsigned int pos, unsigned int n)
 {
-	unsigned int word = (pos - 1) / LEAF_SLOTS, i, span, at, open;
+	unsigned int word = (pos - 1) / WORD_SLOTS, i, span, at, open;
 	u64 bits, hit;
 
 	if (!pos)
 		return DMA_WINDOW_NO_SLOT;
 
 	bits = pool->free_bits[word] &
-	       (U64_MAX >> (LEAF_SLOTS - 1 - (pos - 1) % LEAF_SLOTS));
-	hit = n <= LEAF_SLOTS ? word_runs_of(bits, n) : 0;
+	       (U64_MAX >> (WORD_SLOTS - 1 - (pos - 1) % WORD_SLOTS));
+	hit = n <= WORD_SLOTS ? word_runs_of(bits, n) : 0;
 	if (hit)
-		return word * LEAF_SLOTS + fls64(hit) - 1 + n;
-	open = bits == U64_MAX ? LEAF_SLOTS : __ffs64(~bits);
+		return word * WORD_SLOTS + fls64(hit) - 1 + n;
+	open = bits == U64_MAX ? WORD_SLOTS : __ffs64(~bits);
 
 	i = pool->words + word;
-	at = word * LEAF_SLOTS;
-	span = LEAF_SLOTS;
+	at = word * WORD_SLOTS;
+	span = WORD_SLOTS;
 	for (;;) {
 		const struct dma_window_node *node;
 
@@ -244,7 +245,7 @@ static unsigned int pool_last_run(struct dma_window_pool *pool,
 			if (i >= pool->words) {
 				bits = pool->free_bits[i - pool->words];
 				hit = word_runs_of(bits, n);
-				return at - LEAF_SLOTS + fls64(hit) - 1 + n;
+				return at - WORD_SLOTS + fls64(hit) - 1 + n;
 			}
 			i = 2 * i + 1;
 			span /= 2;
@@ -259,12 +260,12 @@ static unsigned int pool_run_end(struct dma_window_pool *pool,
 				 unsigned int slot, unsigned int limit)
 {
 	while (slot < limit) {
-		u64 used = ~pool->free_bits[slot / LEAF_SLOTS] >>
-			   (slot % LEAF_SLOTS);
+		u64 used = ~pool->free_bits[slot / WORD_SLOTS] >>
+			   (slot % WORD_SLOTS);
 
 		if (used)
 			return min(slot + (unsigned int)__ffs64(used), limit);
-		slot = round_down(slot, LEAF_SLOTS) + LEAF_SLOTS;
+		slot = round_down(slot, WORD_SLOTS) + WORD_SLOTS;
 	}
 	return limit;
 }
@@ -274,14 +275,14 @@ static unsigned int pool_run_start(struct dma_window_pool *pool,
 				   unsigned int slot, unsigned int floor)
 {
 	while (slot > floor) {
-		unsigned int bit = (slot - 1) % LEAF_SLOTS;
-		u64 used = ~pool->free_bits[(slot - 1) / LEAF_SLOTS] <<
-			   (LEAF_SLOTS - 1 - bit);
+		unsigned int bit = (slot - 1) % WORD_SLOTS;
+		u64 used = ~pool->free_bits[(slot - 1) / WORD_SLOTS] <<
+			   (WORD_SLOTS - 1 - bit);
 
 		if (used)
-			return max(slot - (LEAF_SLOTS - (unsigned int)fls64(used)),
+			return max(slot - (WORD_SLOTS - (unsigned int)fls64(used)),
 				   floor);
-		slot = round_down(slot - 1, LEAF_SLOTS);
+		slot = round_down(slot - 1, WORD_SLOTS);
 	}
 	return floor;
 }
@@ -323,21 +324,57 @@ static unsigned int req_place_up(const struct dma_window_req *req,
 	return slot;
 }
 
-static unsigned int pool_find_up(struct dma_window_pool *pool,
-				 const struct dma_window_req *req)
+/* Slots below which a streaming request may be placed. */
+static unsigned int req_streaming_limit(const struct dma_window_pool *pool,
+					const struct dma_window_req *req)
 {
 	unsigned int share = pool->nslots - pool->reserve;
-	unsigned int limit = req->nslots > share ? req->limit :
-						   min(req->limit, share);
+
+	return req->nslots > share ? req->limit : min(req->limit, share);
+}
+
+/* Slots from which on a coherent request may be placed. */
+static unsigned int req_coherent_floor(const struct dma_window_pool *pool,
+				       const struct dma_window_req *req)
+{
+	return req->nslots <= pool->nslots / 2 ? pool->nslots / 2 : 0;
+}
+
+/* The last place for a coherent request in the free slots from @start to @end. */
+static unsigned int req_place_down(const struct dma_window_req *req,
+				   unsigned int start, unsigned int end)
+{
+	s64 slot = (s64)end - req->nslots;
+
+	slot -= (req->bus + slot) & (req->align - 1);
+	return slot >= start ? slot : DMA_WINDOW_NO_SLOT;
+}
+
+/* Tell whether a request has a place in a pool that is empty. */
+static bool req_is_possible(const struct dma_window_pool *pool,
+			    const struct dma_window_req *req)
+{
+	if (req->limit > pool->nslots || req->nslots > req->limit ||
+	    (req->boundary && req->nslots > req->boundary))
+		return false;
+	if (req->coherent)
+		return req_place_down(req, req_coherent_floor(pool, req),
+				      req->limit) != DMA_WINDOW_NO_SLOT;
+	return req_place_up(req, 0, req_streaming_limit(pool, req)) !=
+	       DMA_WINDOW_NO_SLOT;
+}
+
+static unsigned int pool_find_up(struct dma_window_pool *pool,
+				 const struct dma_window_req *req,
+				 struct pool_search *search)
+{
+	unsigned int limit = req_streaming_limit(pool, req);
 	/* A free run of so many slots has a place, wherever it begins. */
 	u64 ample = (u64)req->nslots + req->align - 1 +
 		    (req->boundary ? req->nslots + req->align - 1 : 0);
-	unsigned int start, slot, pos;
+	unsigned int start, slot, end;
 
-	if (req->nslots > limit)
-		return DMA_WINDOW_NO_SLOT;
-
-	if (ample <= limit) {
+	if (!search->pos && ample <= limit) {
 		start = pool_first_run(pool, 0, ample);
 		if (start < limit) {
 			slot = req_place_up(req, start,
@@ -348,134 +385,129 @@ static unsigned int pool_find_up(struct dma_window_pool *pool,
 	}
 
 	/* Try the free runs one by one, before the request is refused. */
-	for (pos = 0; pos < limit; pos = pool_run_end(pool, start, limit)) {
-		start = pool_first_run(pool, pos, req->nslots);
-		if (start >= limit)
+	while (search->tries) {
+		start = pool_first_run(pool, search->pos, req->nslots);
+		if (start >= limit) {
+			search->done = true;
 			break;
-		slot = req_place_up(req, start,
-				    pool_run_end(pool, start, limit));
+		}
+		search->tries--;
+		end = pool_run_end(pool, start, limit);
+		slot = req_place_up(req, start, end);
 		if (slot != DMA_WINDOW_NO_SLOT)
 			return slot;
-	}
-	return DMA_WINDOW_NO_SLOT;
-}
-
-/* The last place for @req above @floor in a run of @ample slots or more. */
-static unsigned int pool_place_down(struct dma_window_pool *pool,
-				    const struct dma_window_req *req,
-				    unsigned int floor, u64 ample)
-{
-	unsigned int pos, start, end;
-	s64 slot;
-
-	for (pos = req->limit; pos > floor && pos >= ample; pos = start) {
-		end = pool_last_run(pool, pos, ample);
-		if (end == DMA_WINDOW_NO_SLOT || end <= floor)
-			break;
-		start = pool_run_start(pool, end, floor);
-		slot = (s64)end - req->nslots;
-		slot -= (req->bus + slot) & (req->align - 1);
-		if (slot >= start)
-			return slot;
+		search->pos = end;
 	}
 	return DMA_WINDOW_NO_SLOT;
 }
 
 /* Coherent requests have no boundary and no phase. */
 static unsigned int pool_find_down(struct dma_window_pool *pool,
-				   const struct dma_window_req *req)
+				   const struct dma_window_req *req,
+				   struct pool_search *search)
 {
-	unsigned int floor = req->nslots <= pool->nslots / 2 ?
-			     pool->nslots / 2 : 0;
+	unsigned int floor = req_coherent_floor(pool, req);
+	/* A free run of so many slots has a place, unless it reaches below @floor. */
+	u64 ample = (u64)req->nslots + req->align - 1;
+	unsigned int start, slot, end;
+
+	if (!search->pos) {
+		search->pos = req->limit;
+		end = ample <= search->pos ?
+			pool_last_run(pool, search->pos, ample) :
+			DMA_WINDOW_NO_SLOT;
+		if (end != DMA_WINDOW_NO_SLOT && end > floor) {
+			start = pool_run_start(pool, end, floor);
+			slot = req_place_down(req, start, end);
+			if (slot != DMA_WINDOW_NO_SLOT)
+				return slot;
+		}
+	}
+
+	while (search->tries) {
+		end = search->pos > floor ?
+			pool_last_run(pool, search->pos, req->nslots) :
+			DMA_WINDOW_NO_SLOT;
+		if (end == DMA_WINDOW_NO_SLOT || end <= floor) {
+			search->done = true;
+			break;
+		}
+		search->tries--;
+		start = pool_run_start(pool, end, floor);
+		slot = req_place_down(req, start, end);
+		if (slot != DMA_WINDOW_NO_SLOT)
+			return slot;
+		search->pos = start;
+	}
+	return DMA_WINDOW_NO_SLOT;
+}
+
+/* Note where a run begins, or that none does any more. */
+static void pool_mark_start(struct dma_window_pool *pool, unsigned int slot,
+			    bool begins)
+{
+	unsigned int word = slot / WORD_SLOTS;
+	u64 *bits = &pool->start_bits[word];
+	u64 *words = &pool->start_words[word / WORD_SLOTS];
+
+	/* Look-ups take no lock: they only need bits that do not change. */
+	if (begins)
+		WRITE_ONCE(*bits, *bits | BIT_ULL(slot % WORD_SLOTS));
+	else
+		WRITE_ONCE(*bits, *bits & ~BIT_ULL(slot % WORD_SLOTS));
+	if (*bits)
+		WRITE_ONCE(*words, *words | BIT_ULL(word % WORD_SLOTS));
+	else
+		WRITE_ONCE(*words, *words & ~BIT_ULL(word % WORD_SLOTS));
+}
+
+/*
+ * Take a run of @class, or if that is DMA_WINDOW_NO_CLASS as long as @req says.
+ * Every run comes from here, and goes back by pool_put(). Returns its first slot,
+ * or DMA_WINDOW_NO_SLOT; then, unless the search is done, places are left to try.
+ */
+static unsigned int pool_take(struct dma_window_pool *pool,
+			      const struct dma_window_req *req,
+			      unsigned int class, struct pool_search *search)
+{
+	struct dma_window_mapping *map;
 	unsigned int slot;
 
-	/* Take a run that fits in any case; else try one by one. */
-	slot = pool_place_down(pool, req, floor,
-			       (u64)req->nslots + req->align - 1);
+	lockdep_assert_held(&pool->lock);
+
+	if (req->nslots > pool->nslots - pool->used) {
+		search->done = true;
+		return DMA_WINDOW_NO_SLOT;
+	}
+	slot = req->coherent ? pool_find_down(pool, req, search) :
+			       pool_find_up(pool, req, search);
 	if (slot == DMA_WINDOW_NO_SLOT)
-		slot = pool_place_down(pool, req, floor, req->nslots);
+		return slot;
+
+	pool_mark(pool, slot, req->nslots, false);
+	WRITE_ONCE(pool->used, pool->used + req->nslots);
+	pool->hiwater = max(pool->hiwater, pool->used);
+	map = &pool->records[slot];
+	map->class = class;
+	/* Of a run without class, size and begin say how long it is. */
+	map->begin = 0;
+	map->size = req->nslots << DMA_WINDOW_SLOT_SHIFT;
+	pool_mark_start(pool, slot, true);
 	return slot;
 }
 
-static struct dma_window_leaf *pool_leaf_get(struct dma_window_pool *pool,
-					     unsigned int slot)
-{
-	struct dma_window_leaf *leaf = pool->leaves[slot / LEAF_SLOTS];
-
-	if (!leaf) {
-		leaf = kzalloc(sizeof(*leaf), GFP_NOWAIT | __GFP_NOWARN);
-		if (!leaf)
-			return NULL;
-		pool->nleaves++;
-		/* Pair with the address dependency in dma_window_pool_at(). */
-		smp_store_release(&pool->leaves[slot / LEAF_SLOTS], leaf);
-	}
-	leaf->nruns++;
-	return leaf;
-}
-
-/* Set the leaves that a run covers, or uncovers, without beginning in them. */
-static void pool_cover(struct dma_window_pool *pool,
-		       struct dma_window_mapping *map, void *value)
-{
-	unsigned int end = map->slot + map->nslots;
-	unsigned int i = map->slot / LEAF_SLOTS + 1;
-
-	for (; (i + 1) * LEAF_SLOTS <= end; i++) {
-		/*
-		 * Write the record before what leads to it. Pairs with the
-		 * address dependency in dma_window_pool_at().
-		 */
-		smp_store_release(&pool->leaves[i], value);
-	}
-}
-
-/* Take a run for @map. Returns 0, -ENOSPC, or -ENOMEM. */
-static int pool_take(struct dma_window_pool *pool,
-		     const struct dma_window_req *req,
-		     struct dma_window_mapping *map)
-{
-	struct dma_window_leaf *leaf;
-	unsigned int slot;
-
-	lockdep_assert_held(&pool->lock);
-
-	if (req->nslots > pool->nslots - pool->used)
-		return -ENOSPC;
-	slot = req->coherent ? pool_find_down(pool, req) :
-			       pool_find_up(pool, req);
-	if (slot == DMA_WINDOW_NO_SLOT)
-		return -ENOSPC;
-	leaf = pool_leaf_get(pool, slot);
-	if (!leaf)
-		return -ENOMEM;
-
-	pool_mark(pool, slot, req->nslots, false);
-	pool->used += req->nslots;
-	pool->hiwater = max(pool->hiwater, pool->used);
-	map->slot = slot;
-	map->nslots = req->nslots;
-	map->entry = &leaf->live[slot % LEAF_SLOTS];
-	pool_cover(pool, map, (void *)((unsigned long)map | COVERED));
-	return 0;
-}
-
+/* Give back a run that is not live. */
 static void pool_put(struct dma_window_pool *pool,
 		     struct dma_window_mapping *map)
 {
-	struct dma_window_leaf *leaf = pool->leaves[map->slot / LEAF_SLOTS];
+	unsigned int slot = dma_window_slot(pool, map);
+	unsigned int nslots = dma_window_nslots(map);
 
 	lockdep_assert_held(&pool->lock);
 
-	pool_cover(pool, map, NULL);
-	pool_mark(pool, map->slot, map->nslots, true);
-	pool->used -= map->nslots;
-	if (!--leaf->nruns) {
-		WRITE_ONCE(pool->leaves[map->slot / LEAF_SLOTS], NULL);
-		pool->nleaves--;
-		kfree_rcu(leaf, rcu);
-	}
-	kmem_cache_free(mapping_cache, map);
+	pool_mark_start(pool, slot, false);
+	pool_mark(pool, slot, nslots, true);
+	WRITE_ONCE(pool->used, pool->used - nslots);
 }
 
 /* ---- Magazines: what a CPU keeps ---- */
@@ -492,50 +524,60 @@ static struct dma_window_req pool_class_req(struct dma_window_pool *pool,
 	};
 }
 
+/* Take back what a CPU keeps, PUT_BATCH runs per section with the lock. */
 static bool pool_drain_cpu(struct dma_window_pool *pool, unsigned int cpu)
 {
 	struct dma_window_cpu *c = per_cpu_ptr(pool->cpu, cpu);
-	struct dma_window_mapping *map;
+	unsigned int i = 0, n;
+	unsigned long flags;
 	bool any = false;
-	unsigned int i;
+	u32 run;
 
-	lockdep_assert_held(&pool->lock);
-
-	for (i = 0; i < pool->entries; i++) {
-		if (!READ_ONCE(c->runs[i]))
-			continue;
-		map = xchg(&c->runs[i], NULL);
-		if (map) {
-			pool_put(pool, map);
+	for (;;) {
+		while (i < pool->entries && !READ_ONCE(c->runs[i]))
+			i++;
+		if (i == pool->entries)
+			return any;
+		spin_lock_irqsave(&pool->lock, flags);
+		for (n = 0; n < PUT_BATCH && i < pool->entries; n++) {
+			run = xchg(&c->runs[i++], 0);
+			if (!run)
+				continue;
+			pool_put(pool, &pool->records[run - 1]);
 			any = true;
 		}
+		spin_unlock_irqrestore(&pool->lock, flags);
 	}
-	return any;
 }
 
-static bool pool_drain(struct dma_window_pool *pool)
+/* How many slots CPUs keep. Others map and unmap meanwhile. */
+static unsigned int pool_kept(struct dma_window_pool *pool)
 {
-	unsigned int cpu;
-	bool any = false;
+	unsigned int cpu, class, i, kept = 0;
 
-	for_each_possible_cpu(cpu)
-		any |= pool_drain_cpu(pool, cpu);
-	return any;
+	for_each_possible_cpu(cpu) {
+		struct dma_window_cpu *c = per_cpu_ptr(pool->cpu, cpu);
+
+		for (class = 0; class < DMA_WINDOW_CLASSES; class++)
+			for (i = 0; i < pool->depth[class]; i++)
+				if (READ_ONCE(c->runs[pool->class_start[class] + i]))
+					kept += BIT(class);
+	}
+	return kept;
 }
 
 /**
  * dma_window_pool_drain() - take back what CPUs keep
  * @pool: the pool
  *
- * Context: any. Takes pool->lock.
+ * Context: any. Takes pool->lock, for a few runs at a time.
  */
 void dma_window_pool_drain(struct dma_window_pool *pool)
 {
-	unsigned long flags;
+	unsigned int cpu;
 
-	spin_lock_irqsave(&pool->lock, flags);
-	pool_drain(pool);
-	spin_unlock_irqrestore(&pool->lock, flags);
+	for_each_possible_cpu(cpu)
+		pool_drain_cpu(pool, cpu);
 }
 
 /**
@@ -543,84 +585,82 @@ void dma_window_pool_drain(struct dma_window_pool *pool)
  * @pool: the pool
  * @cpu: the CPU, which is offline
  *
- * Context: any. Takes pool->lock.
+ * Context: any. Takes pool->lock, for a few runs at a time.
  */
 void dma_window_pool_drain_cpu(struct dma_window_pool *pool, unsigned int cpu)
 {
-	unsigned long flags;
-
-	spin_lock_irqsave(&pool->lock, flags);
 	pool_drain_cpu(pool, cpu);
-	spin_unlock_irqrestore(&pool->lock, flags);
 }
 
 /* ---- Retired runs: taken back from a device whose driver forgot them ---- */
 
-/*
- * Claim a run that is live for @owner; false if somebody else undoes it first.
- * Under pool->lock no record is freed, but a CPU may keep the run and map it
- * for another device between the look at its owner and the claim: then give the
- * run back at once. An unmap in these few instructions finds nothing: see
- * dma_window_bounce_claim_again().
- */
-static bool pool_claim(struct dma_window_mapping *map,
-		       struct dma_window_client *owner)
+/* The first slot from @slot on where a run begins, or DMA_WINDOW_NO_SLOT. */
+static unsigned int pool_next_start(struct dma_window_pool *pool,
+				    unsigned int slot)
 {
-	if (READ_ONCE(map->client) != owner ||
-	    cmpxchg(map->entry, map, NULL) != map)
-		return false;
-	if (likely(READ_ONCE(map->client) == owner))
-		return true;
-	/* Pair as in mapping_publish(). */
-	smp_store_release(map->entry, map);
-	return false;
+	unsigned int word;
+	u64 bits;
+
+	if (slot >= pool->nslots)
+		return DMA_WINDOW_NO_SLOT;
+	word = slot / WORD_SLOTS;
+	bits = READ_ONCE(pool->start_bits[word]) & (U64_MAX << (slot % WORD_SLOTS));
+	while (!bits) {
+		if (++word >= pool->words)
+			return DMA_WINDOW_NO_SLOT;
+		bits = READ_ONCE(pool->start_bits[word]);
+	}
+	return word * WORD_SLOTS + __ffs64(bits);
 }
 
-/* The first retired run from *@slot on, or NULL; *@slot is the run's first. */
-static struct dma_window_mapping *
-pool_next_retired(struct dma_window_pool *pool, unsigned int *slot)
+static bool owner_is_retired(const struct dma_window_client *owner)
 {
-	struct dma_window_mapping *map;
-	struct dma_window_leaf *leaf;
+	return (unsigned long)owner & DMA_WINDOW_RETIRED;
+}
 
+/*
+ * Free the retired run of @owner, which is a dma_window_retired(). Under the
+ * lock such a run stays what it is. False if it is not @owner's, or not retired.
+ */
+static bool pool_put_retired(struct dma_window_pool *pool,
+			     struct dma_window_mapping *map,
+			     struct dma_window_client *owner)
+{
 	lockdep_assert_held(&pool->lock);
 
-	for (;; (*slot)++) {
-		*slot = dma_window_pool_next(pool, *slot);
-		if (*slot == DMA_WINDOW_NO_SLOT)
-			return NULL;
-		leaf = pool->leaves[*slot / LEAF_SLOTS];
-		map = READ_ONCE(leaf->live[*slot % LEAF_SLOTS]);
-		if (map && (unsigned long)READ_ONCE(map->client) &
-			   DMA_WINDOW_RETIRED)
-			return map;
-	}
+	if (READ_ONCE(map->client) != owner)
+		return false;
+	WRITE_ONCE(map->client, NULL);
+	WRITE_ONCE(pool->nretired, pool->nretired - dma_window_nslots(map));
+	pool_put(pool, map);
+	return true;
 }
 
 /* Free the retired runs of @client, or of all clients if NULL. */
 static bool pool_release_retired(struct dma_window_pool *pool,
 				 struct dma_window_client *client)
 {
-	struct dma_window_mapping *map;
-	bool any = false, left = false;
+	struct dma_window_client *owner;
 	unsigned int slot = 0;
+	unsigned long flags;
+	bool any = false;
 
-	lockdep_assert_held(&pool->lock);
+	/* Look without the lock, and have it for each run by itself. */
+	while (READ_ONCE(pool->nretired)) {
+		struct dma_window_mapping *map;
 
-	if (!pool->retired)
-		return false;
-	rcu_read_lock();
-	while ((map = pool_next_retired(pool, &slot))) {
-		slot += map->nslots;
-		if (client && map->client != dma_window_retired(client)) {
-			left = true;
-		} else if (pool_claim(map, map->client)) {
-			pool_put(pool, map);
-			any = true;
-		}
+		slot = pool_next_start(pool, slot);
+		if (slot == DMA_WINDOW_NO_SLOT)
+			break;
+		map = &pool->records[slot++];
+		owner = READ_ONCE(map->client);
+		if (!owner_is_retired(owner) ||
+		    (client && owner != dma_window_retired(client)))
+			continue;
+		spin_lock_irqsave(&pool->lock, flags);
+		any |= pool_put_retired(pool, map, owner);
+		spin_unlock_irqrestore(&pool->lock, flags);
 	}
-	rcu_read_unlock();
-	WRITE_ONCE(pool->retired, left);
 	return any;
 }
 
@@ -643,16 +683,20 @@ bool dma_window_pool_retire(struct dma_window_pool *pool,
 			    struct dma_window_client *client)
 {
 	unsigned long flags;
+	unsigned int n;
 	bool mine;
 
 	spin_lock_irqsave(&pool->lock, flags);
-	mine = pool_claim(map, client);
-	if (mine) {
-		WRITE_ONCE(map->client, dma_window_retired(client));
-		WRITE_ONCE(pool->retired, true);
-		/* Write the record before its entry: see mapping_publish(). */
-		smp_store_release(map->entry, map);
-	}
+	/*
+	 * If the run is undone meanwhile, @n may be anything, and does not
+	 * matter. Count before marking: dma_window_pool_end_retired() looks for
+	 * a mark only where there may be one.
+	 */
+	n = data_race(dma_window_nslots(map));
+	WRITE_ONCE(pool->nretired, pool->nretired + n);
+	mine = cmpxchg(&map->client, client, dma_window_retired(client)) == client;
+	if (!mine)
+		WRITE_ONCE(pool->nretired, pool->nretired - n);
 	spin_unlock_irqrestore(&pool->lock, flags);
 
 	return mine;
@@ -673,20 +717,23 @@ bool dma_window_pool_end_retired(struct dma_window_pool *pool,
 {
 	struct dma_window_mapping *map;
 	unsigned long flags;
+	unsigned int slot;
 	bool found;
+	u64 begin;
 
-	if (!READ_ONCE(pool->retired))
+	if (!READ_ONCE(pool->nretired))
 		return false;
 
-	rcu_read_lock();
+	slot = dma_window_pool_start(pool, offset >> DMA_WINDOW_SLOT_SHIFT);
+	if (slot == DMA_WINDOW_NO_SLOT)
+		return false;
+	map = &pool->records[slot];
+	begin = offset - ((u64)slot << DMA_WINDOW_SLOT_SHIFT);
 	spin_lock_irqsave(&pool->lock, flags);
-	map = dma_window_pool_at(pool, offset >> DMA_WINDOW_SLOT_SHIFT);
-	found = map && map->offset == offset &&
-		pool_claim(map, dma_window_retired(client));
-	if (found)
-		pool_put(pool, map);
+	found = READ_ONCE(map->client) == dma_window_retired(client) &&
+		map->begin == begin &&
+		pool_put_retired(pool, map, dma_window_retired(client));
 	spin_unlock_irqrestore(&pool->lock, flags);
-	rcu_read_unlock();
 
 	return found;
 }
@@ -702,45 +749,81 @@ bool dma_window_pool_end_retired(struct dma_window_pool *pool,
 void dma_window_pool_forget(struct dma_window_pool *pool,
 			    struct dma_window_client *client)
 {
-	unsigned long flags;
-
-	spin_lock_irqsave(&pool->lock, flags);
 	pool_release_retired(pool, client);
-	spin_unlock_irqrestore(&pool->lock, flags);
 }
 
 /* Take more runs of a class, for the mappings that are likely to come next. */
-static void pool_refill(struct dma_window_pool *pool, unsigned int class)
+static void pool_refill(struct dma_window_pool *pool, unsigned int class,
+			struct pool_search *search)
 {
 	unsigned int want = min(pool->depth[class] / 2, REFILL - 1);
 	struct dma_window_req req = pool_class_req(pool, class);
 	unsigned long flags;
+	unsigned int slot;
 	bool kept;
 
 	while (want-- && pool->used < pool->nslots / 4 * 3) {
-		struct dma_window_mapping *map;
-
-		map = kmem_cache_alloc(mapping_cache, GFP_NOWAIT | __GFP_NOWARN);
-		if (!map)
+		slot = pool_take(pool, &req, class, search);
+		if (slot == DMA_WINDOW_NO_SLOT)
 			return;
-		if (pool_take(pool, &req, map)) {
-			kmem_cache_free(mapping_cache, map);
-			return;
-		}
-		map->class = class;
 		/*
 		 * The magazine may have been filled since dma_window_pool_pop()
 		 * looked. Disable interrupts: pool->lock does not everywhere
 		 * (PREEMPT_RT).
 		 */
 		local_irq_save(flags);
-		kept = dma_window_pool_push(pool, this_cpu_ptr(pool->cpu), map);
+		kept = dma_window_pool_push(pool, this_cpu_ptr(pool->cpu), slot,
+					    class);
 		local_irq_restore(flags);
 		if (!kept) {
-			pool_put(pool, map);
+			pool_put(pool, &pool->records[slot]);
 			return;
 		}
 	}
+}
+
+/* Search all places for @req, FIND_BATCH of them per section with the lock. */
+static unsigned int pool_search_all(struct dma_window_pool *pool,
+				    const struct dma_window_req *req,
+				    unsigned int class)
+{
+	struct pool_search search = {};
+	unsigned long flags;
+	unsigned int slot;
+
+	do {
+		search.tries = FIND_BATCH;
+		spin_lock_irqsave(&pool->lock, flags);
+		slot = pool_take(pool, req, class, &search);
+		if (slot != DMA_WINDOW_NO_SLOT && class != DMA_WINDOW_NO_CLASS)
+			pool_refill(pool, class, &search);
+		spin_unlock_irqrestore(&pool->lock, flags);
+	} while (slot == DMA_WINDOW_NO_SLOT && !search.done);
+	return slot;
+}
+
+/*
+ * Find room for a request that there was none for: take back what CPUs keep, and
+ * then what is retired, but only if all of that can be enough.
+ */
+static unsigned int pool_make_room(struct dma_window_pool *pool,
+				   const struct dma_window_req *req)
+{
+	unsigned int slot = DMA_WINDOW_NO_SLOT;
+	unsigned int kept = pool_kept(pool);
+	unsigned int retired = READ_ONCE(pool->nretired);
+
+	if ((!kept && !retired) || !req_is_possible(pool, req) ||
+	    req->nslots > pool->nslots - READ_ONCE(pool->used) + kept + retired)
+		return slot;
+
+	if (kept) {
+		dma_window_pool_drain(pool);
+		slot = pool_search_all(pool, req, DMA_WINDOW_NO_CLASS);
+	}
+	if (slot == DMA_WINDOW_NO_SLOT && pool_release_retired(pool, NULL))
+		slot = pool_search_all(pool, req, DMA_WINDOW_NO_CLASS);
+	return slot;
 }
 
 /**
@@ -748,94 +831,156 @@ static void pool_refill(struct dma_window_pool *pool, unsigned int class)
  * @pool: the pool
  * @req: what is wanted
  * @class: the size class that would do as well, or DMA_WINDOW_NO_CLASS
- * @gfp: for the record
  *
  * Serves streaming requests that dma_window_pool_pop() found nothing for, and
- * all that have no class. Before it refuses a request, it drains all magazines,
- * and then frees what was retired.
+ * all that have no class. Before a request is refused that could be placed, all
+ * magazines are drained, and then what was retired is freed, if that can help.
  *
- * Context: any if @gfp does not allow sleeping. Takes pool->lock.
+ * Context: any. Takes pool->lock, for a few runs or places at a time.
  *
- * Return: the run's record, its slot, nslots, entry and class set; if the class
- * is DMA_WINDOW_NO_CLASS the run is exactly what was asked for. -ENOSPC if no
- * run of free slots fits, -ENOMEM if there is no memory for its record.
+ * Return: the run's record, its class set; if the class is DMA_WINDOW_NO_CLASS
+ * the run is exactly what was asked for. Until the run is made live, by writing
+ * its client, its begin and size may change only together: they say how many
+ * slots it has. NULL if no run of free slots fits.
  */
 struct dma_window_mapping *
 dma_window_pool_alloc(struct dma_window_pool *pool,
-		      const struct dma_window_req *req, unsigned int class,
-		      gfp_t gfp)
+		      const struct dma_window_req *req, unsigned int class)
 {
-	struct dma_window_mapping *map;
-	unsigned long flags;
-	int ret = -ENOSPC;
+	unsigned int slot = DMA_WINDOW_NO_SLOT;
 
-	if (req->limit > pool->nslots || req->nslots > req->limit ||
-	    (req->boundary && req->nslots > req->boundary))
-		return ERR_PTR(-ENOSPC);
-
-	map = kmem_cache_alloc(mapping_cache, gfp);
-	if (!map)
-		return ERR_PTR(-ENOMEM);
-
-	spin_lock_irqsave(&pool->lock, flags);
-	map->class = DMA_WINDOW_NO_CLASS;
 	if (class != DMA_WINDOW_NO_CLASS) {
 		struct dma_window_req aligned = pool_class_req(pool, class);
 
-		ret = pool_take(pool, &aligned, map);
-		if (!ret) {
-			map->class = class;
-			pool_refill(pool, class);
-		}
+		slot = pool_search_all(pool, &aligned, class);
 	}
-	if (ret == -ENOSPC)
-		ret = pool_take(pool, req, map);
-	if (ret == -ENOSPC && pool_drain(pool))
-		ret = pool_take(pool, req, map);
-	if (ret == -ENOSPC && pool_release_retired(pool, NULL))
-		ret = pool_take(pool, req, map);
-	spin_unlock_irqrestore(&pool->lock, flags);
-
-	if (ret) {
-		kmem_cache_free(mapping_cache, map);
-		return ERR_PTR(ret);
+	if (slot == DMA_WINDOW_NO_SLOT && req_is_possible(pool, req)) {
+		slot = pool_search_all(pool, req, DMA_WINDOW_NO_CLASS);
+		if (slot == DMA_WINDOW_NO_SLOT)
+			slot = pool_make_room(pool, req);
 	}
-	return map;
+	return slot == DMA_WINDOW_NO_SLOT ? NULL : &pool->records[slot];
 }
 
 /**
  * dma_window_pool_free() - give a run of slots back to the shared layer
  * @pool: the pool
- * @map: the run's record, which is gone then; nothing leads to it any more
+ * @map: the run's record; the run is not live
  *
  * If the run is of a class, the CPU's magazine of that class is full: half of
  * the magazine goes back, too.
  *
- * Context: any. Takes pool->lock.
+ * Context: any. Takes pool->lock, for a few runs at a time.
  */
 void dma_window_pool_free(struct dma_window_pool *pool,
 			  struct dma_window_mapping *map)
 {
-	unsigned int class = map->class, n;
+	unsigned int class = map->class, more, n;
 	unsigned long flags;
 
-	spin_lock_irqsave(&pool->lock, flags);
-	pool_put(pool, map);
-	if (class != DMA_WINDOW_NO_CLASS) {
-		for (n = pool->depth[class] / 2; n; n--) {
+	more = class == DMA_WINDOW_NO_CLASS ? 0 : pool->depth[class] / 2;
+	do {
+		spin_lock_irqsave(&pool->lock, flags);
+		for (n = min(more, PUT_BATCH); n; n--, more--) {
+			unsigned int slot;
 			unsigned long irq;
 
 			/* Disable interrupts as in pool_refill(). */
 			local_irq_save(irq);
-			map = dma_window_pool_pop(pool, this_cpu_ptr(pool->cpu),
-						  class);
+			slot = dma_window_pool_pop(pool, this_cpu_ptr(pool->cpu),
+						   class);
 			local_irq_restore(irq);
-			if (!map)
+			if (slot == DMA_WINDOW_NO_SLOT) {
+				more = 0;
 				break;
-			pool_put(pool, map);
+			}
+			pool_put(pool, &pool->records[slot]);
 		}
-	}
+		/*
+		 * Put @map last: the pool may go when nothing of it is in use.
+		 * See window_free().
+		 */
+		if (!more)
+			pool_put(pool, map);
+		spin_unlock_irqrestore(&pool->lock, flags);
+	} while (more);
+}
+
+/**
+ * dma_window_pool_is_idle() - is nothing in use any more?
+ * @pool: the pool, which nobody maps in any more
+ *
+ * Takes back what CPUs keep first; retired runs count as free. A run whose
+ * mapping is being undone counts as in use until a CPU keeps it, or it is free.
+ *
+ * Context: any. Takes pool->lock, for a few runs at a time.
+ *
+ * Return: true if so.
+ */
+bool dma_window_pool_is_idle(struct dma_window_pool *pool)
+{
+	unsigned long flags;
+	bool idle;
+
+	dma_window_pool_drain(pool);
+	spin_lock_irqsave(&pool->lock, flags);
+	idle = pool->used == pool->nretired;
 	spin_unlock_irqrestore(&pool->lock, flags);
+	return idle;
+}
+
+/* The last set bit of @bits up to @bit; @bits has one there. */
+static unsigned int last_bit(u64 bits, unsigned int bit)
+{
+	return fls64(bits & (U64_MAX >> (WORD_SLOTS - 1 - bit))) - 1;
+}
+
+static bool any_bit(u64 bits, unsigned int bit)
+{
+	return bits & (U64_MAX >> (WORD_SLOTS - 1 - bit));
+}
+
+/**
+ * dma_window_pool_start() - where the run begins that a slot may belong to
+ * @pool: the pool
+ * @slot: the slot, below pool->nslots
+ *
+ * Context: any. Exact if the slot is part of a run that stays.
+ *
+ * Return: the nearest slot up to @slot at which a run begins, or
+ * DMA_WINDOW_NO_SLOT.
+ */
+unsigned int dma_window_pool_start(struct dma_window_pool *pool,
+				   unsigned int slot)
+{
+	unsigned int word = slot / WORD_SLOTS, i, bit;
+	u64 bits = READ_ONCE(pool->start_bits[word]), words;
+
+	if (any_bit(bits, slot % WORD_SLOTS))
+		return word * WORD_SLOTS + last_bit(bits, slot % WORD_SLOTS);
+	if (!word--)
+		return DMA_WINDOW_NO_SLOT;
+
+	/* Search the words before by the bitmap of those that are not 0. */
+	i = word / WORD_SLOTS;
+	bit = word % WORD_SLOTS;
+	words = READ_ONCE(pool->start_words[i]);
+	while (!any_bit(words, bit)) {
+		if (!i--)
+			return DMA_WINDOW_NO_SLOT;
+		bit = WORD_SLOTS - 1;
+		words = READ_ONCE(pool->start_words[i]);
+	}
+	word = i * WORD_SLOTS + last_bit(words, bit);
+	bits = READ_ONCE(pool->start_bits[word]);
+	/* The bits of a word may go between the looks, if they are others'. */
+	return bits ? word * WORD_SLOTS + fls64(bits) - 1 : DMA_WINDOW_NO_SLOT;
+}
+
+/* Tell whether the record of a run with that owner is found by an address. */
+static bool owner_is_live(const struct dma_window_client *owner)
+{
+	return owner && owner != DMA_WINDOW_STAND_IN;
 }
 
 /**
@@ -843,47 +988,25 @@ void dma_window_pool_free(struct dma_window_pool *pool,
  * @pool: the pool
  * @slot: the slot, below pool->nslots
  *
- * Context: any, under the RCU read lock. If the slot is not the caller's, the
- * record may be freed meanwhile, and be another run's: its memory stays a
- * record for as long as the lock is held.
+ * Context: any. If the slot is not the caller's, the run may be another one by
+ * the time it is looked at.
  *
  * Return: the run's record, or NULL if nothing is mapped there.
  */
 struct dma_window_mapping *dma_window_pool_at(struct dma_window_pool *pool,
 					      unsigned int slot)
 {
-	unsigned int i = slot / LEAF_SLOTS, bit = slot % LEAF_SLOTS;
+	unsigned int start = dma_window_pool_start(pool, slot);
 	struct dma_window_mapping *map;
-	int back;
 
-	/* Search the slot's leaf; then one that a run may reach over from. */
-	for (back = 0; back < 2; back++, i--, bit = LEAF_SLOTS - 1) {
-		unsigned long word = (unsigned long)READ_ONCE(pool->leaves[i]);
-		struct dma_window_leaf *leaf = (void *)word;
-
-		if (word & COVERED) {
-			map = (void *)(word & ~COVERED);
-			/*
-			 * A run in a magazine, or in the making, is not live.
-			 */
-			if (READ_ONCE(*READ_ONCE(map->entry)) != map)
-				return NULL;
-			goto found;
-		}
-		if (leaf) {
-			do {
-				map = READ_ONCE(leaf->live[bit]);
-				if (map)
-					goto found;
-			} while (bit--);
-		}
-		if (!i)
-			return NULL;
-	}
-	return NULL;
-
-found:
-	return slot - READ_ONCE(map->slot) < READ_ONCE(map->nslots) ? map : NULL;
+	if (start == DMA_WINDOW_NO_SLOT)
+		return NULL;
+	map = &pool->records[start];
+	/* Read @client before the rest: pairs with mapping_publish(). */
+	if (!owner_is_live(smp_load_acquire(&map->client)))
+		return NULL;
+	/* The length of a run that is others' may be any. */
+	return slot - start < data_race(dma_window_nslots(map)) ? map : NULL;
 }
 
 /**
@@ -891,7 +1014,7 @@ found:
  * @pool: the pool
  * @slot: where to begin
  *
- * Context: any, under the RCU read lock; see dma_window_pool_at().
+ * Context: any; see dma_window_pool_at().
  *
  * Return: the first slot from @slot on at which a live run begins, or
  * DMA_WINDOW_NO_SLOT.
@@ -899,115 +1022,109 @@ found:
 unsigned int dma_window_pool_next(struct dma_window_pool *pool,
 				  unsigned int slot)
 {
-	RCU_LOCKDEP_WARN(!rcu_read_lock_held(), "pool walked outside RCU");
-
-	for (; slot < pool->nslots; slot++) {
-		unsigned long word = (unsigned long)
-			READ_ONCE(pool->leaves[slot / LEAF_SLOTS]);
-		struct dma_window_leaf *leaf = (void *)word;
-
-		if (!leaf || (word & COVERED))
-			slot = round_up(slot + 1, LEAF_SLOTS) - 1;
-		else if (READ_ONCE(leaf->live[slot % LEAF_SLOTS]))
+	for (;; slot++) {
+		slot = pool_next_start(pool, slot);
+		if (slot == DMA_WINDOW_NO_SLOT ||
+		    owner_is_live(READ_ONCE(pool->records[slot].client)))
 			return slot;
 	}
-	return DMA_WINDOW_NO_SLOT;
 }
 
-/* The largest run of free slots where retired slots are free, too. */
-static unsigned int pool_largest_with_retired(struct dma_window_pool *pool)
+/**
+ * dma_window_pool_look() - how much is in use, and how much in one piece is not
+ * @pool: the pool
+ * @used: filled with the slots in use
+ * @largest: filled with the length of the largest run of other slots
+ *
+ * What CPUs keep, and retired runs, are not in use; a run whose mapping is being
+ * made, or undone, is not at that moment. Changes nothing and takes no lock: the
+ * figures are exact if nobody maps or unmaps meanwhile.
+ *
+ * Context: any. Takes a few ns for each run in use.
+ */
+void dma_window_pool_look(struct dma_window_pool *pool, unsigned int *used,
+			  unsigned int *largest)
 {
-	unsigned int pos = 0, length = 0, largest = 0, slot = 0, begin, end;
-	struct dma_window_mapping *map;
+	unsigned int slot, end = 0, n;
+	struct dma_window_client *owner;
 
-	rcu_read_lock();
-	map = pool_next_retired(pool, &slot);
-	for (;; pos = end) {
-		begin = min(pool_first_run(pool, pos, 1), slot);
-		if (begin == DMA_WINDOW_NO_SLOT)
+	*used = 0;
+	*largest = 0;
+	for (slot = 0;; slot++) {
+		slot = pool_next_start(pool, slot);
+		if (slot == DMA_WINDOW_NO_SLOT)
 			break;
-		if (begin != pos)
-			length = 0;
-		if (begin == slot) {
-			end = slot + map->nslots;
-			slot = end;
-			map = pool_next_retired(pool, &slot);
-		} else {
-			end = pool_run_end(pool, begin, pool->nslots);
-		}
-		length += end - begin;
-		largest = max(largest, length);
+		/* Read @client before the rest, as in dma_window_pool_at(). */
+		owner = smp_load_acquire(&pool->records[slot].client);
+		if (!owner || owner_is_retired(owner))
+			continue;
+		/* The length of a run that comes or goes may be any. */
+		n = data_race(dma_window_nslots(&pool->records[slot]));
+		if (slot > end)
+			*largest = max(*largest, slot - end);
+		end = max(end, min(slot + n, pool->nslots));
+		*used += n;
 	}
-	rcu_read_unlock();
-	return largest;
-}
-
-/**
- * dma_window_pool_largest() - the largest run of free slots
- * @pool: the pool
- *
- * Runs that CPUs keep are taken back first; retired runs count as free.
- *
- * Context: any. Takes pool->lock.
- *
- * Return: the run's length, in slots.
- */
-unsigned int dma_window_pool_largest(struct dma_window_pool *pool)
-{
-	unsigned int pos = 0, largest = 0, end;
-	unsigned long flags;
-
-	spin_lock_irqsave(&pool->lock, flags);
-	pool_drain(pool);
-	if (pool->retired) {
-		largest = pool_largest_with_retired(pool);
-		goto out;
-	}
-	while ((pos = pool_first_run(pool, pos, largest + 1)) !=
-	       DMA_WINDOW_NO_SLOT) {
-		end = pool_run_end(pool, pos, pool->nslots);
-		largest = end - pos;
-		pos = end;
-	}
-out:
-	spin_unlock_irqrestore(&pool->lock, flags);
-
-	return largest;
-}
-
-/**
- * dma_window_pool_used() - how many slots are in use
- * @pool: the pool
- *
- * Runs that CPUs keep are taken back first; retired runs count as free.
- *
- * Context: any. Takes pool->lock.
- *
- * Return: slots of live runs.
- */
-unsigned int dma_window_pool_used(struct dma_window_pool *pool)
-{
-	struct dma_window_mapping *map;
-	unsigned int used, slot = 0;
-	unsigned long flags;
-
-	spin_lock_irqsave(&pool->lock, flags);
-	pool_drain(pool);
-	used = pool->used;
-	rcu_read_lock();
-	while (pool->retired && (map = pool_next_retired(pool, &slot))) {
-		used -= map->nslots;
-		slot += map->nslots;
-	}
-	rcu_read_unlock();
-	spin_unlock_irqrestore(&pool->lock, flags);
-
-	return used;
+	*largest = max(*largest, pool->nslots - end);
+	*used = min(*used, pool->nslots);
 }
 
 static size_t pool_cpu_bytes(const struct dma_window_pool *pool)
 {
 	return struct_size_t(struct dma_window_cpu, runs, pool->entries);
+}
+
+static size_t pool_records_bytes(const struct dma_window_pool *pool)
+{
+	return array_size(pool->nslots, sizeof(*pool->records));
+}
+
+/* Words of @start_words. */
+static unsigned int pool_start_words(const struct dma_window_pool *pool)
+{
+	return DIV_ROUND_UP(pool->words, WORD_SLOTS);
+}
+
+/* The bitmaps and the tree are one allocation, at pool->free_bits. */
+static size_t pool_bits_bytes(const struct dma_window_pool *pool)
+{
+	return array_size(2 * (size_t)pool->words + pool_start_words(pool),
+			  sizeof(u64)) +
+	       array_size(2 * (size_t)pool->words, sizeof(*pool->tree));
+}
+
+/* What an array of @bytes costs. */
+static size_t array_cost(size_t bytes)
+{
+	return bytes <= PAGE_SIZE / 2 ? kmalloc_size_roundup(bytes) :
+					PAGE_ALIGN(bytes);
+}
+
+/*
+ * Allocate an array, all zeroes: of whole pages, not of a power of two of them,
+ * and in the linear map if that has the room. Each mapping writes a record, and
+ * huge pages save misses of the TLB.
+ */
+static void *array_alloc(size_t bytes)
+{
+	gfp_t gfp = GFP_KERNEL | __GFP_ZERO;
+	void *array = NULL;
+
+	if (bytes <= PAGE_SIZE / 2)
+		return kmalloc(bytes, gfp);
+	if (get_order(bytes) <= MAX_PAGE_ORDER)
+		array = alloc_pages_exact(bytes, gfp | __GFP_NOWARN | __GFP_NORETRY);
+	return array ?: vzalloc(bytes);
+}
+
+static void array_free(void *array, size_t bytes)
+{
+	if (bytes <= PAGE_SIZE / 2)
+		kfree(array);
+	else if (is_vmalloc_addr(array))
+		vfree(array);
+	else if (array)
+		free_pages_exact(array, bytes);
 }
 
 /**
@@ -1016,14 +1133,12 @@ static size_t pool_cpu_bytes(const struct dma_window_pool *pool)
  *
  * Context: any.
  *
- * Return: bytes, without the records of live runs.
+ * Return: bytes that the allocators really take, without struct dma_window_pool.
  */
 size_t dma_window_pool_metadata(struct dma_window_pool *pool)
 {
-	return sizeof(*pool) + pool->words * sizeof(*pool->free_bits) +
-	       2 * pool->words * sizeof(*pool->tree) +
-	       pool->words * sizeof(*pool->leaves) +
-	       READ_ONCE(pool->nleaves) * sizeof(struct dma_window_leaf) +
+	return array_cost(pool_records_bytes(pool)) +
+	       array_cost(pool_bits_bytes(pool)) +
 	       num_possible_cpus() * pool_cpu_bytes(pool);
 }
 
@@ -1047,10 +1162,9 @@ int dma_window_pool_init(struct dma_window_pool *pool, unsigned int nslots,
 	pool->nslots = nslots;
 	pool->first = first & (DMA_WINDOW_MAX_CLASS_SLOTS - 1);
 	pool->reserve = nslots / 16;
-	pool->retired = false;
+	pool->nretired = 0;
 	pool->used = 0;
 	pool->hiwater = 0;
-	pool->nleaves = 0;
 
 	/* All CPUs together may keep only a part of even a small pool. */
 	pool->entries = 0;
@@ -1061,14 +1175,15 @@ int dma_window_pool_init(struct dma_window_pool *pool, unsigned int nslots,
 		pool->entries += pool->depth[class];
 	}
 
-	pool->words = roundup_pow_of_two(DIV_ROUND_UP(nslots, LEAF_SLOTS));
-	pool->free_bits =
-		kvcalloc(pool->words, sizeof(*pool->free_bits), GFP_KERNEL);
-	pool->tree = kvcalloc(2 * pool->words, sizeof(*pool->tree), GFP_KERNEL);
-	pool->leaves = kvcalloc(pool->words, sizeof(*pool->leaves), GFP_KERNEL);
+	pool->words = roundup_pow_of_two(DIV_ROUND_UP(nslots, WORD_SLOTS));
+	pool->records = array_alloc(pool_records_bytes(pool));
+	pool->free_bits = array_alloc(pool_bits_bytes(pool));
 	pool->cpu = __alloc_percpu(pool_cpu_bytes(pool), SMP_CACHE_BYTES);
-	if (!pool->free_bits || !pool->tree || !pool->leaves || !pool->cpu)
+	if (!pool->records || !pool->free_bits || !pool->cpu)
 		return -ENOMEM;
+	pool->start_bits = pool->free_bits + pool->words;
+	pool->start_words = pool->start_bits + pool->words;
+	pool->tree = (void *)(pool->start_words + pool_start_words(pool));
 
 	for (word = 0; word < pool->words; word++)
 		tree_update_word(pool, word);
@@ -1078,17 +1193,13 @@ int dma_window_pool_init(struct dma_window_pool *pool, unsigned int nslots,
 
 /**
  * dma_window_pool_destroy() - free what dma_window_pool_init() allocated
- * @pool: the pool; nothing is in use
+ * @pool: the pool; nothing is in use, or dma_window_pool_init() failed
  *
  * Context: may sleep.
  */
 void dma_window_pool_destroy(struct dma_window_pool *pool)
 {
-	if (pool->cpu)
-		dma_window_pool_drain(pool);
-	dma_window_pool_forget(pool, NULL);
 	free_percpu(pool->cpu);
-	kvfree(pool->leaves);
-	kvfree(pool->tree);
-	kvfree(pool->free_bits);
+	array_free(pool->free_bits, pool_bits_bytes(pool));
+	array_free(pool->records, pool_records_bytes(pool));
 }

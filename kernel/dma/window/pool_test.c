@@ -33,6 +33,19 @@ static struct dma_window_client clients[2] = {
 	{ .dev = (void *)0x2000 },
 };
 
+static unsigned int slot_of(struct model *m, struct dma_window_mapping *map)
+{
+	return dma_window_slot(&m->pool, map);
+}
+
+static unsigned int used(struct model *m)
+{
+	unsigned int used, largest;
+
+	dma_window_pool_look(&m->pool, &used, &largest);
+	return used;
+}
+
 static unsigned int rnd(struct model *m, unsigned int below)
 {
 	return prandom_u32_state(&m->rnd) % below;
@@ -91,20 +104,24 @@ static struct dma_window_mapping *get(struct model *m,
 				      const struct dma_window_req *req,
 				      unsigned int class)
 {
-	struct dma_window_mapping *map = NULL;
+	unsigned int slot = DMA_WINDOW_NO_SLOT;
+	struct dma_window_mapping *map;
 	unsigned long flags;
 
 	if (class != DMA_WINDOW_NO_CLASS) {
 		local_irq_save(flags);
-		map = dma_window_pool_pop(&m->pool, this_cpu_ptr(m->pool.cpu), class);
+		slot = dma_window_pool_pop(&m->pool, this_cpu_ptr(m->pool.cpu), class);
 		local_irq_restore(flags);
 	}
-	if (!map)
-		map = dma_window_pool_alloc(&m->pool, req, class, GFP_KERNEL);
-	if (!IS_ERR(map)) {
-		map->client = &clients[0];
-		map->offset = (u64)map->slot << DMA_WINDOW_SLOT_SHIFT;
-		WRITE_ONCE(*map->entry, map);
+	map = slot == DMA_WINDOW_NO_SLOT ?
+		dma_window_pool_alloc(&m->pool, req, class) :
+		&m->pool.records[slot];
+	if (map) {
+		/* A mapping that begins and ends inside a slot of its run. */
+		map->begin = 1;
+		map->size = (req->nslots << DMA_WINDOW_SLOT_SHIFT) - 2;
+		/* Publish the record when it is complete. */
+		smp_store_release(&map->client, &clients[0]);
 	}
 	return map;
 }
@@ -114,10 +131,11 @@ static void give(struct model *m, struct dma_window_mapping *map)
 	unsigned long flags;
 	bool kept;
 
-	WRITE_ONCE(*map->entry, NULL);
+	WRITE_ONCE(map->client, NULL);
 	local_irq_save(flags);
 	kept = map->class != DMA_WINDOW_NO_CLASS &&
-	       dma_window_pool_push(&m->pool, this_cpu_ptr(m->pool.cpu), map);
+	       dma_window_pool_push(&m->pool, this_cpu_ptr(m->pool.cpu),
+				    slot_of(m, map), map->class);
 	local_irq_restore(flags);
 	if (!kept)
 		dma_window_pool_free(&m->pool, map);
@@ -132,20 +150,18 @@ static bool is_retired(struct dma_window_mapping *map)
 static void check_lookup(struct kunit *test, struct model *m,
 			 struct dma_window_mapping *map)
 {
-	unsigned int i, end = map->slot + map->nslots;
+	unsigned int start = slot_of(m, map), end = start + dma_window_nslots(map), i;
 
-	rcu_read_lock();
-	for (i = map->slot; i < end; i++)
+	for (i = start; i < end; i++)
 		KUNIT_EXPECT_PTR_EQ(test, dma_window_pool_at(&m->pool, i), map);
-	KUNIT_EXPECT_EQ(test, dma_window_pool_next(&m->pool, map->slot), map->slot);
+	KUNIT_EXPECT_EQ(test, dma_window_pool_next(&m->pool, start), start);
 	/* Neighbours of the run do not lead to its record. */
-	if (map->slot)
-		KUNIT_EXPECT_PTR_NE(test, dma_window_pool_at(&m->pool, map->slot - 1), map);
+	if (start)
+		KUNIT_EXPECT_PTR_NE(test, dma_window_pool_at(&m->pool, start - 1), map);
 	if (end < m->pool.nslots && !test_bit(end, m->taken)) {
 		map = dma_window_pool_at(&m->pool, end);
 		KUNIT_EXPECT_TRUE(test, !map || is_retired(map));
 	}
-	rcu_read_unlock();
 }
 
 /* Allocate once, and check all that can be said about it; true if it worked. */
@@ -153,10 +169,9 @@ static bool alloc(struct kunit *test, struct model *m,
 		  const struct dma_window_req *req, unsigned int class)
 {
 	struct dma_window_mapping *map = get(m, req, class);
-	unsigned int from, to;
+	unsigned int from, to, slot, nslots;
 
-	if (IS_ERR(map)) {
-		KUNIT_EXPECT_EQ(test, PTR_ERR(map), -ENOSPC);
+	if (!map) {
 		KUNIT_EXPECT_FALSE_MSG(test, any_place(m, req),
 				       "%u slots, align %u phase %u boundary %llu limit %u coherent %d: refused, but there is room",
 				       req->nslots, req->align, req->phase, req->boundary,
@@ -164,24 +179,26 @@ static bool alloc(struct kunit *test, struct model *m,
 		return false;
 	}
 	range(m, req, &from, &to);
+	slot = slot_of(m, map);
+	nslots = dma_window_nslots(map);
 	if (map->class == DMA_WINDOW_NO_CLASS) {
-		KUNIT_EXPECT_EQ(test, map->nslots, req->nslots);
-		KUNIT_EXPECT_TRUE_MSG(test, allowed(req, map->slot),
+		KUNIT_EXPECT_EQ(test, nslots, req->nslots);
+		KUNIT_EXPECT_TRUE_MSG(test, allowed(req, slot),
 				      "%u slots, align %u phase %u boundary %llu: at %u",
 				      req->nslots, req->align, req->phase, req->boundary,
-				      map->slot);
+				      slot);
 	} else {
 		/* A run of a class is aligned, and has room for any phase. */
 		KUNIT_EXPECT_EQ(test, map->class, class);
-		KUNIT_EXPECT_EQ(test, map->nslots, BIT(class));
-		KUNIT_EXPECT_GE(test, map->nslots, req->nslots);
-		KUNIT_EXPECT_EQ(test, (map->slot + m->pool.first) & (BIT(class) - 1), 0);
+		KUNIT_EXPECT_EQ(test, nslots, BIT(class));
+		KUNIT_EXPECT_GE(test, nslots, req->nslots);
+		KUNIT_EXPECT_EQ(test, (slot + m->pool.first) & (BIT(class) - 1), 0);
 	}
-	KUNIT_EXPECT_GE(test, map->slot, from);
-	KUNIT_EXPECT_LE(test, map->slot + map->nslots, to);
-	KUNIT_EXPECT_GE_MSG(test, find_next_bit(m->taken, map->slot + map->nslots, map->slot),
-			    map->slot + map->nslots, "taken twice");
-	bitmap_set(m->taken, map->slot, map->nslots);
+	KUNIT_EXPECT_GE(test, slot, from);
+	KUNIT_EXPECT_LE(test, slot + nslots, to);
+	KUNIT_EXPECT_GE_MSG(test, find_next_bit(m->taken, slot + nslots, slot),
+			    slot + nslots, "taken twice");
+	bitmap_set(m->taken, slot, nslots);
 	check_lookup(test, m, map);
 	m->live[m->nlive++] = map;
 	return true;
@@ -191,7 +208,7 @@ static void free_one(struct model *m, unsigned int i)
 {
 	struct dma_window_mapping *map = m->live[i];
 
-	bitmap_clear(m->taken, map->slot, map->nslots);
+	bitmap_clear(m->taken, slot_of(m, map), dma_window_nslots(map));
 	m->live[i] = m->live[--m->nlive];
 	give(m, map);
 }
@@ -210,26 +227,33 @@ static void check_walk(struct kunit *test, struct model *m)
 {
 	unsigned int slot = 0, n = 0;
 
-	rcu_read_lock();
 	while ((slot = dma_window_pool_next(&m->pool, slot)) != DMA_WINDOW_NO_SLOT) {
 		struct dma_window_mapping *map = dma_window_pool_at(&m->pool, slot);
 
-		if (!map || map->slot != slot)
+		if (!map || slot_of(m, map) != slot)
 			break;
 		slot++;
 		n++;
 	}
-	rcu_read_unlock();
 	KUNIT_EXPECT_EQ(test, slot, DMA_WINDOW_NO_SLOT);
 	KUNIT_EXPECT_EQ(test, n, m->nlive);
+
+	/* The end of a run leads to its record, whatever came and went elsewhere. */
+	for (n = 0; n < m->nlive; n++) {
+		slot = slot_of(m, m->live[n]) + dma_window_nslots(m->live[n]) - 1;
+		KUNIT_EXPECT_PTR_EQ(test, dma_window_pool_at(&m->pool, slot), m->live[n]);
+	}
 }
 
 static void check_room(struct kunit *test, struct model *m)
 {
-	KUNIT_EXPECT_EQ(test, dma_window_pool_used(&m->pool),
-			bitmap_weight(m->taken, m->pool.nslots));
-	KUNIT_EXPECT_EQ(test, dma_window_pool_largest(&m->pool),
-			largest(m, m->pool.nslots));
+	unsigned int before = m->pool.used, used, most;
+
+	dma_window_pool_look(&m->pool, &used, &most);
+	KUNIT_EXPECT_EQ(test, used, bitmap_weight(m->taken, m->pool.nslots));
+	KUNIT_EXPECT_EQ(test, most, largest(m, m->pool.nslots));
+	/* To look changes nothing. */
+	KUNIT_EXPECT_EQ(test, m->pool.used, before);
 }
 
 static void check_figures(struct kunit *test, struct model *m)
@@ -244,11 +268,11 @@ static void finish(struct kunit *test, struct model *m)
 	while (m->nlive)
 		free_one(m, m->nlive - 1);
 	check_figures(test, m);
+	KUNIT_EXPECT_TRUE(test, dma_window_pool_is_idle(&m->pool));
 	KUNIT_EXPECT_EQ(test, m->pool.used, 0);
-	KUNIT_EXPECT_EQ(test, m->pool.nleaves, 0);
-	rcu_read_lock();
+	KUNIT_EXPECT_EQ(test, dma_window_pool_start(&m->pool, m->pool.nslots - 1),
+			DMA_WINDOW_NO_SLOT);
 	KUNIT_EXPECT_EQ(test, dma_window_pool_next(&m->pool, 0), DMA_WINDOW_NO_SLOT);
-	rcu_read_unlock();
 	dma_window_pool_destroy(&m->pool);
 }
 
@@ -382,7 +406,7 @@ static void test_combs(struct kunit *test)
 		/* Free the even ones, by place. */
 		half = 0;
 		for (i = m->nlive; i--;) {
-			if (!(m->live[i]->slot / BIT(class) % 2)) {
+			if (!(slot_of(m, m->live[i]) / BIT(class) % 2)) {
 				free_one(m, i);
 				half++;
 			}
@@ -401,6 +425,54 @@ static void test_combs(struct kunit *test)
 		while (m->nlive)
 			free_one(m, m->nlive - 1);
 	}
+	finish(test, m);
+}
+
+/* Free the live run that begins at a slot. */
+static void free_at(struct kunit *test, struct model *m, unsigned int slot)
+{
+	unsigned int i;
+
+	for (i = 0; i < m->nlive; i++) {
+		if (slot_of(m, m->live[i]) == slot) {
+			free_one(m, i);
+			return;
+		}
+	}
+	KUNIT_FAIL(test, "nothing at %u", slot);
+}
+
+/* The only place there is, behind hundreds of free runs that do not fit. */
+static void test_last_place(struct kunit *test)
+{
+	struct model *m = model(test, 1000, 0);
+	struct dma_window_req req = streaming(m, 1);
+	unsigned int i;
+
+	/* 62 slots are not for streaming. */
+	for (i = 0; i < 1000 - 62; i++)
+		KUNIT_ASSERT_TRUE(test, alloc(test, m, &req, DMA_WINDOW_NO_CLASS));
+	for (i = 0; i < 800; i += 2)
+		free_at(test, m, i);
+	req.align = 2;
+	req.phase = 1;
+	KUNIT_EXPECT_FALSE(test, alloc(test, m, &req, DMA_WINDOW_NO_CLASS));
+	free_at(test, m, 851);
+	KUNIT_EXPECT_TRUE(test, alloc(test, m, &req, DMA_WINDOW_NO_CLASS));
+	while (m->nlive)
+		free_one(m, m->nlive - 1);
+
+	/* From above: take all, and free odd slots, and one even one below. */
+	req = streaming(m, 1);
+	req.coherent = true;
+	for (i = 0; i < 500; i++)
+		KUNIT_ASSERT_TRUE(test, alloc(test, m, &req, DMA_WINDOW_NO_CLASS));
+	for (i = 601; i < 1000; i += 2)
+		free_at(test, m, i);
+	req.align = 2;
+	KUNIT_EXPECT_FALSE(test, alloc(test, m, &req, DMA_WINDOW_NO_CLASS));
+	free_at(test, m, 502);
+	KUNIT_EXPECT_TRUE(test, alloc(test, m, &req, DMA_WINDOW_NO_CLASS));
 	finish(test, m);
 }
 
@@ -520,10 +592,8 @@ static bool retire(struct model *m, unsigned int i)
 	struct dma_window_mapping *map = m->live[i];
 	bool mine;
 
-	rcu_read_lock();
 	mine = dma_window_pool_retire(&m->pool, map, map->client);
-	rcu_read_unlock();
-	bitmap_clear(m->taken, map->slot, map->nslots);
+	bitmap_clear(m->taken, slot_of(m, map), dma_window_nslots(map));
 	m->live[i] = m->live[--m->nlive];
 	return mine;
 }
@@ -559,21 +629,19 @@ static void test_retired(struct kunit *test)
 			slot = rnd(m, m->nlive);
 			map = m->live[slot];
 			map->client = &clients[i % 2];
-			bitmap_set(retired, map->slot, map->nslots);
+			bitmap_set(retired, slot_of(m, map), dma_window_nslots(map));
 			KUNIT_ASSERT_TRUE(test, retire(m, slot));
 			check_room(test, m);
 		}
 
 		/* End a run late, by its client; its middle is no run. */
 		slot = find_next_bit(retired, m->pool.nslots, 0);
-		rcu_read_lock();
 		map = dma_window_pool_at(&m->pool, slot);
-		rcu_read_unlock();
 		KUNIT_ASSERT_NOT_NULL(test, map);
 		i = map->client == dma_window_retired(&clients[1]);
 		KUNIT_EXPECT_TRUE(test, is_retired(map));
-		offset = map->offset;
-		n = map->nslots;
+		offset = ((u64)slot << DMA_WINDOW_SLOT_SHIFT) + map->begin;
+		n = dma_window_nslots(map);
 		KUNIT_EXPECT_FALSE(test, end_retired(m, !i, offset));
 		KUNIT_EXPECT_FALSE(test, end_retired(m, i, offset + 1));
 		KUNIT_EXPECT_TRUE(test, end_retired(m, i, offset));
@@ -585,9 +653,7 @@ static void test_retired(struct kunit *test)
 		dma_window_pool_forget(&m->pool, &clients[1]);
 		check_room(test, m);
 		for (slot = 0; slot < m->pool.nslots; slot++) {
-			rcu_read_lock();
 			map = dma_window_pool_at(&m->pool, slot);
-			rcu_read_unlock();
 			KUNIT_EXPECT_TRUE(test, !map ||
 					  map->client != dma_window_retired(&clients[1]));
 			if (!map)
@@ -601,9 +667,10 @@ static void test_retired(struct kunit *test)
 		       m->nlive < MAX_LIVE - 1) {
 			if (!alloc(test, m, &req, DMA_WINDOW_NO_CLASS))
 				break;
-			if (!m->pool.retired)
+			if (!m->pool.nretired)
 				break;
-			KUNIT_EXPECT_FALSE(test, test_bit(m->live[m->nlive - 1]->slot, retired));
+			KUNIT_EXPECT_FALSE(test, test_bit(slot_of(m, m->live[m->nlive - 1]),
+							  retired));
 		}
 		check_room(test, m);
 		/* Take all the rest, in one piece if it is. */
@@ -611,7 +678,7 @@ static void test_retired(struct kunit *test)
 		if (req.nslots && m->nlive < MAX_LIVE)
 			KUNIT_EXPECT_TRUE(test, alloc(test, m, &req, DMA_WINDOW_NO_CLASS));
 		dma_window_pool_forget(&m->pool, NULL);
-		KUNIT_EXPECT_FALSE(test, m->pool.retired);
+		KUNIT_EXPECT_EQ(test, m->pool.nretired, 0);
 		finish(test, m);
 	}
 }
@@ -627,16 +694,15 @@ static void test_retired_late(struct kunit *test)
 	KUNIT_ASSERT_TRUE(test, alloc(test, m, &req, 0));
 	map = m->live[0];
 	free_one(m, 0);
-	rcu_read_lock();
 	KUNIT_EXPECT_FALSE(test, dma_window_pool_retire(&m->pool, map, &clients[0]));
-	rcu_read_unlock();
-	KUNIT_EXPECT_FALSE(test, m->pool.retired);
+	KUNIT_EXPECT_EQ(test, m->pool.nretired, 0);
+	KUNIT_EXPECT_FALSE(test, dma_window_pool_is_idle(&m->pool));
 	map = m->live[0];
-	rcu_read_lock();
 	KUNIT_EXPECT_FALSE(test, dma_window_pool_retire(&m->pool, map, &clients[1]));
-	rcu_read_unlock();
 	KUNIT_EXPECT_TRUE(test, retire(m, 0));
-	KUNIT_EXPECT_EQ(test, dma_window_pool_used(&m->pool), 0);
+	KUNIT_EXPECT_EQ(test, m->pool.nretired, 1);
+	KUNIT_EXPECT_EQ(test, used(m), 0);
+	KUNIT_EXPECT_TRUE(test, dma_window_pool_is_idle(&m->pool));
 	dma_window_pool_destroy(&m->pool);
 }
 
@@ -652,8 +718,9 @@ static void test_small(struct kunit *test)
 	finish(test, m);
 
 	m = model(test, 4096, 0);
-	/* 8 MiB: a target of 4 KiB per MiB. */
-	KUNIT_EXPECT_LE(test, dma_window_pool_metadata(&m->pool), 8 * SZ_4K);
+	/* 8 MiB: a target of 13 KiB per MiB, of which 12 KiB are the records. */
+	KUNIT_EXPECT_LE(test, dma_window_pool_metadata(&m->pool),
+			ALIGN(8 * 12 * SZ_1K, PAGE_SIZE) + 8 * SZ_1K);
 	finish(test, m);
 }
 
@@ -671,25 +738,95 @@ static void test_hiwater(struct kunit *test)
 	finish(test, m);
 }
 
-/* A run is not found before it is live, nor after, from any of its slots. */
+/* A run is found only while it is live, from any of its slots; so are figures. */
 static void test_not_live(struct kunit *test)
 {
 	struct model *m = model(test, 1000, 0);
 	struct dma_window_req req = streaming(m, 300);
+	struct dma_window_client *owners[] = {
+		NULL, &clients[0], NULL, DMA_WINDOW_STAND_IN, NULL,
+	};
 	struct dma_window_mapping *map, *seen;
-	unsigned int slot, live;
+	unsigned int slot, i;
 
-	map = dma_window_pool_alloc(&m->pool, &req, DMA_WINDOW_NO_CLASS, GFP_KERNEL);
-	KUNIT_ASSERT_FALSE(test, IS_ERR(map));
-	rcu_read_lock();
-	for (live = 0; live < 3; live++) {
-		seen = live == 1 ? map : NULL;
-		WRITE_ONCE(*map->entry, seen);
-		for (slot = map->slot; slot < map->slot + map->nslots; slot++)
+	map = dma_window_pool_alloc(&m->pool, &req, DMA_WINDOW_NO_CLASS);
+	KUNIT_ASSERT_NOT_NULL(test, map);
+	KUNIT_EXPECT_EQ(test, dma_window_nslots(map), 300);
+	for (i = 0; i < ARRAY_SIZE(owners); i++) {
+		WRITE_ONCE(map->client, owners[i]);
+		seen = i == 1 ? map : NULL;
+		slot = slot_of(m, map);
+		for (; slot < slot_of(m, map) + 300; slot++)
 			KUNIT_EXPECT_PTR_EQ(test, dma_window_pool_at(&m->pool, slot), seen);
+		KUNIT_EXPECT_EQ(test, used(m), owners[i] ? 300 : 0);
+		KUNIT_EXPECT_FALSE(test, dma_window_pool_is_idle(&m->pool));
 	}
-	rcu_read_unlock();
 	dma_window_pool_free(&m->pool, map);
+	finish(test, m);
+}
+
+/* How many slots a run has follows from what is mapped in it. */
+static void test_nslots(struct kunit *test)
+{
+	static const struct {
+		u8	class;
+		u16	begin;
+		u32	size;
+		u32	nslots;
+	} cases[] = {
+		{ DMA_WINDOW_NO_CLASS, 0, 0, 1 },
+		{ DMA_WINDOW_NO_CLASS, 0, 1, 1 },
+		{ DMA_WINDOW_NO_CLASS, 2047, 1, 1 },
+		{ DMA_WINDOW_NO_CLASS, 2047, 2, 2 },
+		{ DMA_WINDOW_NO_CLASS, 2047, DMA_WINDOW_MAX_MAPPING, SZ_2M - 31 },
+		{ 0, 2047, 0, 1 },
+		{ 5, 65535, 1, 32 },
+	};
+	struct dma_window_mapping map = {};
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(cases); i++) {
+		map.class = cases[i].class;
+		map.begin = cases[i].begin;
+		map.size = cases[i].size;
+		KUNIT_EXPECT_EQ(test, dma_window_nslots(&map), cases[i].nslots);
+	}
+	KUNIT_EXPECT_LE(test, sizeof(map), 24);
+}
+
+/* What CPUs keep is left to them if it cannot help a request. */
+static void test_hopeless(struct kunit *test)
+{
+	struct model *m = model(test, 2048, 0);
+	struct dma_window_req small = streaming(m, 1), half = streaming(m, 1024), req;
+	unsigned int kept, i;
+
+	KUNIT_ASSERT_TRUE(test, alloc(test, m, &half, DMA_WINDOW_NO_CLASS));
+	for (i = 0; i < 2 * m->pool.depth[0]; i++)
+		KUNIT_ASSERT_TRUE(test, alloc(test, m, &small, 0));
+	while (m->nlive > 1)
+		free_one(m, 1);
+	kept = m->pool.used - 1024;
+	KUNIT_ASSERT_GT(test, kept, 0);
+
+	/* One slot more than there is with all that is kept. */
+	req = streaming(m, 1025);
+	KUNIT_EXPECT_FALSE(test, alloc(test, m, &req, DMA_WINDOW_NO_CLASS));
+	/* Places that no pool has: out of reach, or not within a boundary. */
+	req = streaming(m, 4);
+	req.align = 64;
+	req.phase = 61;
+	req.limit = 64;
+	KUNIT_EXPECT_FALSE(test, alloc(test, m, &req, DMA_WINDOW_NO_CLASS));
+	req.limit = 2048;
+	req.boundary = 64;
+	KUNIT_EXPECT_FALSE(test, alloc(test, m, &req, DMA_WINDOW_NO_CLASS));
+	req = streaming(m, 64);
+	req.coherent = true;
+	req.align = 64;
+	req.limit = 1024 + 63;
+	KUNIT_EXPECT_FALSE(test, alloc(test, m, &req, DMA_WINDOW_NO_CLASS));
+	KUNIT_EXPECT_EQ(test, m->pool.used, 1024 + kept);
 	finish(test, m);
 }
 
@@ -763,9 +900,9 @@ static void test_refill_of_full(struct kunit *test)
 	while (m->nlive && c->top[0] < m->pool.depth[0])
 		free_one(m, 0);
 	KUNIT_EXPECT_EQ(test, c->top[0], m->pool.depth[0]);
-	map = dma_window_pool_alloc(&m->pool, &req, 0, GFP_KERNEL);
+	map = dma_window_pool_alloc(&m->pool, &req, 0);
 	migrate_enable();
-	KUNIT_ASSERT_FALSE(test, IS_ERR(map));
+	KUNIT_ASSERT_NOT_NULL(test, map);
 	dma_window_pool_free(&m->pool, map);
 	finish(test, m);
 }
@@ -781,6 +918,7 @@ static void test_drain_is_overtaken(struct kunit *test)
 	struct dma_window_mapping *map;
 	struct dma_window_cpu *c;
 	unsigned int i;
+	u32 run;
 
 	for (i = 0; i < 2; i++)
 		KUNIT_ASSERT_TRUE(test, alloc(test, m, &req, 0));
@@ -790,10 +928,13 @@ static void test_drain_is_overtaken(struct kunit *test)
 	c->top[0] = 0;
 	while (m->nlive)
 		free_one(m, 0);
-	map = xchg(&c->runs[m->pool.class_start[0] + 1], NULL);
-	KUNIT_EXPECT_NOT_NULL(test, map);
-	if (map) {
+	run = xchg(&c->runs[m->pool.class_start[0] + 1], 0);
+	KUNIT_EXPECT_NE(test, run, 0);
+	if (run) {
+		map = &m->pool.records[run - 1];
 		map->class = DMA_WINDOW_NO_CLASS;
+		map->begin = 0;
+		map->size = 1;
 		dma_window_pool_free(&m->pool, map);
 	}
 	for (i = 0; i < 2; i++)
@@ -813,10 +954,10 @@ struct racer {
 /* The bitmap is shared: a racer finds its bits cleared if others had them. */
 static void racer_gives(struct racer *r, struct dma_window_mapping *map)
 {
-	unsigned int i;
+	unsigned int i, slot = slot_of(r->m, map);
 
-	for (i = 0; i < map->nslots; i++)
-		if (!test_and_clear_bit(map->slot + i, r->m->taken))
+	for (i = 0; i < dma_window_nslots(map); i++)
+		if (!test_and_clear_bit(slot + i, r->m->taken))
 			r->wrong = "lost";
 	give(r->m, map);
 }
@@ -828,7 +969,7 @@ static int racer(void *arg)
 	struct model *m = r->m;
 	unsigned long end = jiffies + HZ;
 	struct rnd_state state;
-	unsigned int i, slot;
+	unsigned int i, slot, n, most;
 
 	prandom_seed_state(&state, r->seed);
 	/* Race for a second, and on a busy machine for as long as it takes. */
@@ -841,6 +982,11 @@ static int racer(void *arg)
 		r->rounds++;
 		if (random % 1024 == 1)
 			dma_window_pool_drain(&m->pool);
+		if (random % 1024 == 2) {
+			dma_window_pool_look(&m->pool, &n, &most);
+			if (n > m->pool.nslots || most > m->pool.nslots)
+				r->wrong = "figures";
+		}
 		if (*l) {
 			racer_gives(r, *l);
 			*l = NULL;
@@ -848,18 +994,15 @@ static int racer(void *arg)
 			if (random % 512 / 256)
 				class = DMA_WINDOW_NO_CLASS;
 			*l = get(m, &req, class);
-			if (IS_ERR(*l)) {
-				*l = NULL;
+			if (!*l)
 				continue;
-			}
-			for (i = 0; i < (*l)->nslots; i++) {
-				slot = (*l)->slot + i;
+			n = dma_window_nslots(*l);
+			for (i = 0; i < n; i++) {
+				slot = slot_of(m, *l) + i;
 				if (test_and_set_bit(slot, m->taken))
 					r->wrong = "taken twice";
-				rcu_read_lock();
 				if (dma_window_pool_at(&m->pool, slot) != *l)
 					r->wrong = "not found";
-				rcu_read_unlock();
 			}
 		}
 		cond_resched();
@@ -904,6 +1047,7 @@ static struct kunit_case cases[] = {
 	KUNIT_CASE(test_random),
 	KUNIT_CASE(test_largest),
 	KUNIT_CASE(test_combs),
+	KUNIT_CASE(test_last_place),
 	KUNIT_CASE(test_constraints),
 	KUNIT_CASE(test_shares),
 	KUNIT_CASE(test_rings_first),
@@ -914,6 +1058,8 @@ static struct kunit_case cases[] = {
 	KUNIT_CASE(test_small),
 	KUNIT_CASE(test_hiwater),
 	KUNIT_CASE(test_not_live),
+	KUNIT_CASE(test_nslots),
+	KUNIT_CASE(test_hopeless),
 	KUNIT_CASE(test_kept),
 	KUNIT_CASE(test_refill),
 	KUNIT_CASE(test_refill_of_full),

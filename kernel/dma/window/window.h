@@ -8,8 +8,8 @@
  *            per IOMMU group of untrusted devices, see untrusted.c
  *   pool     the free slots of a window, and what finds the owner of the
  *            others (pool.c)
- *   mapping  one record per mapped buffer or coherent allocation: the pool's
- *            for where its run is, bounce.c's for the rest
+ *   mapping  the record of a mapped buffer or coherent allocation: the pool has
+ *            one for each slot; what is in those of live runs is bounce.c's
  *   client   one per device and window, from its first attach there to the
  *            device's release, or to an attach elsewhere or to none
  *
@@ -68,31 +68,35 @@
 #define DMA_WINDOW_NO_CLASS		DMA_WINDOW_CLASSES
 
 /**
- * struct dma_window_mapping - a run of slots, and what it is used for
- * @slot: first slot
- * @nslots: slots taken, padding before @offset included
- * @entry: where the record of a run that begins at @slot is found, once it is
- *	live; in a leaf, under RCU
- * @client: the run's client, or its dma_window_retired() if the run is retired
- * @orig: physical address of the driver's buffer; unused if @coherent
+ * struct dma_window_mapping - what a run of slots is used for
+ * @client: whose run it is; NULL if the run is not live, DMA_WINDOW_STAND_IN if
+ *	it has no address in the window, dma_window_retired() if it is retired
+ * @orig: physical address of the driver's buffer; unused if @dir is DMA_NONE
  * @size: bytes mapped
- * @offset: of the first mapped byte in the window, bytes
- * @dir: direction of the mapping
- * @coherent: an allocation, not a buffer: there is nothing to copy
+ * @begin: of the first mapped byte in the run, bytes: below 64 KiB, because only
+ *	a run of a class can begin more than a slot before its mapping
  * @class: size class of the run, or DMA_WINDOW_NO_CLASS
+ * @dir: direction of the mapping; DMA_NONE for a coherent allocation: there is
+ *	nothing to copy
+ *
+ * There is one for each slot, in the pool's array, and a run's is that of its
+ * first slot. How many slots the run has, dma_window_nslots() knows.
+ *
+ * All fields but @client belong to whoever has the run: to those who map it for
+ * the client, and from there on to the one who takes it away from the client, by
+ * a cmpxchg() of @client.
  */
 struct dma_window_mapping {
-	unsigned int			slot;
-	unsigned int			nslots;
-	struct dma_window_mapping	**entry;
 	struct dma_window_client	*client;
 	phys_addr_t			orig;
-	size_t				size;
-	u64				offset;
-	u8				dir;
-	bool				coherent;
+	u32				size;
+	u16				begin;
 	u8				class;
+	u8				dir;
 };
+
+/* The largest mapping or allocation in a window, whatever the window's size. */
+#define DMA_WINDOW_MAX_MAPPING	((u64)SZ_4G - SZ_64K)
 
 /* Counters of a window; they only ever grow. */
 struct dma_window_stats {
@@ -104,7 +108,9 @@ struct dma_window_stats {
 	u64	bytes_out;	/* bytes copied out of the window */
 	u64	fail_full;	/* refused: no run of slots that fits */
 	u64	fail_mask;	/* refused: out of the device's reach */
-	u64	fail_nomem;	/* refused: no memory for a record */
+	u64	fail_nomem;	/* refused: no memory for the record of a
+				 * mapping in place
+				 */
 	u64	fail_iommu;	/* refused: the IOMMU does not map it */
 	u64	fail_invalid;	/* calls with an address that is not mapped,
 				 * or with memory that cannot be bounced
@@ -117,31 +123,14 @@ struct dma_window_stats {
  * @stats: the CPU's part of the window's counters
  * @top: by class, how many runs the CPU keeps; only the CPU itself looks, with
  *	interrupts disabled, and finds out late when others have taken them
- * @runs: by class, the runs that the CPU keeps; others may take them by xchg()
+ * @runs: by class, the runs that the CPU keeps: their first slots, plus 1, or 0;
+ *	others may take them by xchg()
  */
 struct dma_window_cpu {
 	struct dma_window_stats		stats;
 	u16				top[DMA_WINDOW_CLASSES];
-	struct dma_window_mapping	*runs[];
+	u32				runs[];
 };
-
-#define DMA_WINDOW_LEAF_SHIFT	6
-#define DMA_WINDOW_LEAF_SLOTS	BIT(DMA_WINDOW_LEAF_SHIFT)
-
-/**
- * struct dma_window_leaf - the records of runs that begin in 64 slots
- * @live: by slot; NULL if no live run begins there
- * @nruns: runs that begin here, live or kept by a CPU; under pool->lock
- * @rcu: frees the leaf
- */
-struct dma_window_leaf {
-	struct dma_window_mapping	*live[DMA_WINDOW_LEAF_SLOTS];
-	unsigned int			nruns;
-	struct rcu_head			rcu;
-};
-
-/* Mark in pool->leaves[]: not a leaf but the run that covers its slots. */
-#define DMA_WINDOW_COVERED	1UL
 
 /* The longest free run below a node of the tree, and those at its ends. */
 struct dma_window_node {
@@ -153,42 +142,46 @@ struct dma_window_node {
 /**
  * struct dma_window_pool - the free slots of a window
  * @cpu: what CPUs have for themselves
- * @leaves: by 64 slots, where the records of live runs are found; see pool.c
+ * @records: by slot; the record of a run is that of its first slot
  * @nslots: number of slots
  * @first: place of slot 0 in a naturally aligned run of the largest class
  * @reserve: slots at the end that streaming may not have
- * @retired: there may be retired runs: those that a driver forgot, not used
- *	again as long as there is other room; written under @lock
+ * @nretired: slots of retired runs: those that a driver forgot, not used again as
+ *	long as there is other room; written under @lock
  * @depth: by class, how many runs a CPU may keep
  * @class_start: by class, where the class begins in a CPU's runs[]
  * @entries: length of a CPU's runs[]
  * @words: words in @free_bits, a power of two
  * @free_bits: a bit per slot, set if the slot is free
+ * @start_bits: a bit per slot, set if a run begins there that is not free; it may
+ *	be one that a CPU keeps
+ * @start_words: a bit per word of @start_bits, set if the word is not 0
  * @tree: as a heap: the root is 1, the words' nodes begin at @words
- * @lock: protects @free_bits, @tree, @used, @hiwater, @nleaves, writes to @leaves
+ * @lock: protects @free_bits, @tree, @used, @hiwater, and writes to @start_bits,
+ *	@start_words and @nretired
  * @used: slots that are not free, those that CPUs keep and retired ones
  *	included
  * @hiwater: largest value of @used so far
- * @nleaves: number of leaves
  */
 struct dma_window_pool {
 	struct dma_window_cpu __percpu	*cpu;
-	struct dma_window_leaf		**leaves;
+	struct dma_window_mapping	*records;
 	unsigned int			nslots;
 	unsigned int			first;
 	unsigned int			reserve;
-	bool				retired;
+	unsigned int			nretired;
 	u16				depth[DMA_WINDOW_CLASSES];
 	u16				class_start[DMA_WINDOW_CLASSES];
 	unsigned int			entries;
 	unsigned int			words;
 	u64				*free_bits;
+	u64				*start_bits;
+	u64				*start_words;
 	struct dma_window_node		*tree;
 
 	spinlock_t			lock ____cacheline_aligned_in_smp;
 	unsigned int			used;
 	unsigned int			hiwater;
-	unsigned int			nleaves;
 };
 
 /**
@@ -218,8 +211,7 @@ int dma_window_pool_init(struct dma_window_pool *pool, unsigned int nslots,
 void dma_window_pool_destroy(struct dma_window_pool *pool);
 struct dma_window_mapping *
 dma_window_pool_alloc(struct dma_window_pool *pool,
-		      const struct dma_window_req *req, unsigned int class,
-		      gfp_t gfp);
+		      const struct dma_window_req *req, unsigned int class);
 void dma_window_pool_free(struct dma_window_pool *pool,
 			  struct dma_window_mapping *map);
 bool dma_window_pool_retire(struct dma_window_pool *pool,
@@ -231,13 +223,51 @@ void dma_window_pool_forget(struct dma_window_pool *pool,
 			    struct dma_window_client *client);
 void dma_window_pool_drain(struct dma_window_pool *pool);
 void dma_window_pool_drain_cpu(struct dma_window_pool *pool, unsigned int cpu);
+bool dma_window_pool_is_idle(struct dma_window_pool *pool);
+unsigned int dma_window_pool_start(struct dma_window_pool *pool,
+				   unsigned int slot);
 struct dma_window_mapping *dma_window_pool_at(struct dma_window_pool *pool,
 					      unsigned int slot);
 unsigned int dma_window_pool_next(struct dma_window_pool *pool,
 				  unsigned int slot);
-unsigned int dma_window_pool_largest(struct dma_window_pool *pool);
-unsigned int dma_window_pool_used(struct dma_window_pool *pool);
+void dma_window_pool_look(struct dma_window_pool *pool, unsigned int *used,
+			  unsigned int *largest);
 size_t dma_window_pool_metadata(struct dma_window_pool *pool);
+
+/* In dma_window_mapping.client of a run that no look-up by address finds. */
+#define DMA_WINDOW_STAND_IN	((struct dma_window_client *)2UL)
+
+/**
+ * dma_window_slot() - the first slot of a run
+ * @pool: the pool
+ * @map: the run's record
+ *
+ * Context: any.
+ *
+ * Return: the slot.
+ */
+static inline unsigned int dma_window_slot(const struct dma_window_pool *pool,
+					   const struct dma_window_mapping *map)
+{
+	return map - pool->records;
+}
+
+/**
+ * dma_window_nslots() - how many slots a run has
+ * @map: the run's record
+ *
+ * Context: any. Exact for whoever has the run.
+ *
+ * Return: slots, those before and behind the mapped bytes included.
+ */
+static inline unsigned int dma_window_nslots(const struct dma_window_mapping *map)
+{
+	u64 bytes = max_t(u64, (u64)map->begin + map->size, 1);
+
+	if (map->class != DMA_WINDOW_NO_CLASS)
+		return BIT(map->class);
+	return (bytes + DMA_WINDOW_SLOT_SIZE - 1) >> DMA_WINDOW_SLOT_SHIFT;
+}
 
 /**
  * dma_window_pool_pop() - take a run that this CPU keeps
@@ -247,17 +277,17 @@ size_t dma_window_pool_metadata(struct dma_window_pool *pool);
  *
  * Context: any, interrupts disabled. Takes no lock.
  *
- * Return: the run's record, or NULL if the CPU has none.
+ * Return: the run's first slot, or DMA_WINDOW_NO_SLOT if the CPU has none.
  */
-static inline struct dma_window_mapping *
-dma_window_pool_pop(struct dma_window_pool *pool, struct dma_window_cpu *c,
-		    unsigned int class)
+static inline unsigned int dma_window_pool_pop(struct dma_window_pool *pool,
+					       struct dma_window_cpu *c,
+					       unsigned int class)
 {
 	unsigned int top = c->top[class];
-	struct dma_window_mapping *map;
+	u32 run;
 
 	if (!top)
-		return NULL;
+		return DMA_WINDOW_NO_SLOT;
 	top--;
 	/*
 	 * If the entry is empty, pool_drain_cpu() took it, and most likely all
@@ -265,16 +295,17 @@ dma_window_pool_pop(struct dma_window_pool *pool, struct dma_window_cpu *c,
 	 * until the next push skips them, or the next drain takes them: see
 	 * "Magazines and drains" in Documentation/core-api/dma-window.rst.
 	 */
-	map = xchg(&c->runs[pool->class_start[class] + top], NULL);
-	c->top[class] = map ? top : 0;
-	return map;
+	run = xchg(&c->runs[pool->class_start[class] + top], 0);
+	c->top[class] = run ? top : 0;
+	return run - 1;
 }
 
 /**
  * dma_window_pool_push() - keep a run for this CPU's next mapping
  * @pool: the pool
  * @c: this CPU's part of @pool
- * @map: the run's record, of a class; nothing leads to it any more
+ * @slot: the run's first slot; the run is not live
+ * @class: the run's size class
  *
  * Context: any, interrupts disabled. Takes no lock.
  *
@@ -282,24 +313,24 @@ dma_window_pool_pop(struct dma_window_pool *pool, struct dma_window_cpu *c,
  */
 static inline bool dma_window_pool_push(struct dma_window_pool *pool,
 					struct dma_window_cpu *c,
-					struct dma_window_mapping *map)
+					unsigned int slot, unsigned int class)
 {
-	unsigned int top = c->top[map->class];
+	unsigned int top = c->top[class];
 
 	/*
 	 * A drain that this CPU overtook has left some runs behind, below what
 	 * it took: they are still this CPU's. See dma_window_pool_pop().
 	 */
-	while (top < pool->depth[map->class] &&
-	       READ_ONCE(c->runs[pool->class_start[map->class] + top]))
+	while (top < pool->depth[class] &&
+	       READ_ONCE(c->runs[pool->class_start[class] + top]))
 		top++;
-	if (top >= pool->depth[map->class]) {
-		c->top[map->class] = top;
+	if (top >= pool->depth[class]) {
+		c->top[class] = top;
 		return false;
 	}
-	/* Write the record before others can have it. Pairs with xchg(). */
-	smp_store_release(&c->runs[pool->class_start[map->class] + top], map);
-	c->top[map->class] = top + 1;
+	/* Be done with the record before others can have it: pairs with xchg(). */
+	smp_store_release(&c->runs[pool->class_start[class] + top], slot + 1);
+	c->top[class] = top + 1;
 	return true;
 }
 
@@ -637,8 +668,6 @@ dma_addr_t dma_window_bounce_map_slow(struct dma_window_client *client,
 				      phys_addr_t orig, size_t size,
 				      enum dma_data_direction dir,
 				      unsigned long attrs);
-struct dma_window_mapping *
-dma_window_bounce_claim_again(struct dma_window_client *client, dma_addr_t addr);
 bool dma_window_bounce_end_retired(struct dma_window_client *client,
 				   dma_addr_t addr);
 bool dma_window_bounce_sync(struct dma_window_client *client, dma_addr_t addr,
@@ -653,6 +682,7 @@ bool dma_window_coherent_valid(struct dma_window_client *client, size_t size,
 unsigned int dma_window_bounce_reclaim(struct dma_window_client *client, bool gone,
 				       unsigned int *kept);
 size_t dma_window_max_request(const struct dma_window *win);
+size_t dma_window_max_mapping(const struct dma_window *win);
 
 #ifdef CONFIG_DMA_WINDOW_IOMMU
 enum dma_window_way

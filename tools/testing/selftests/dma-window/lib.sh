@@ -145,11 +145,10 @@ block() {
 	echo "/dev/${block_dir##*/}"
 }
 
-# mappings: records of live mappings, all windows together.
+# mappings: live mappings and coherent allocations, all windows together.
 mappings() {
-	slab=/sys/kernel/slab/dma_window_mapping
-	echo 1 >$slab/shrink
-	sed 's/ .*//' $slab/objects
+	awk 'FILENAME ~ /unmaps|frees/ { live -= $1; next } { live += $1 } END { print live }' \
+		"$WINDOWS"/*/maps "$WINDOWS"/*/unmaps "$WINDOWS"/*/allocs "$WINDOWS"/*/frees
 }
 
 TRACING=/sys/kernel/tracing
