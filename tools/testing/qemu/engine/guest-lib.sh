@@ -148,7 +148,26 @@ virtio() {
 		[ $type != pci ] || opts+=,romfile=
 		device "virtio-net-$type,id=$id,netdev=$id,$bus$opts"
 		;;
+	input) device "virtio-keyboard-$type,id=$id,$bus$opts" ;;
+	9p)
+		qemu -fsdev "local,id=$id,path=$RUN/share,security_model=none"
+		device "virtio-9p-$type,id=$id,fsdev=$id,mount_tag=$id,$bus$opts"
+		;;
 	esac
+}
+
+# shared_files NAME...: what a "9p" or virtiofs has: a file of random bytes, and one
+# for each NAME to copy to. Linked from where "host sha256" finds them.
+shared_files() {
+	[ -z "$ACTION" ] || return 0
+	mkdir -p "$RUN/share"
+	head -c 8M /dev/urandom >"$RUN/share/big"
+	ln -f "$RUN/share/big" "$RUN/big"
+	for _ in "$@"; do
+		: >"$RUN/share/copy-$1"
+		ln -f "$RUN/share/copy-$1" "$RUN/copy-$1"
+		shift
+	done
 }
 
 # For the tests: host vq_inside ID BASE SIZE, host vq_flip ID BASE SIZE.

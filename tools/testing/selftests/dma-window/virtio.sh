@@ -17,9 +17,12 @@
 
 # shellcheck source=lib.sh
 . "$(dirname "$(readlink -f "$0")")/lib.sh"
+# shellcheck source=data.sh
+. "$DIR/data.sh"
 
 [ $# -ge 5 ] || skip_all "no device given: virtio.sh KIND DEVICE WINDOW ID FEATURES [PEER]"
 have_host || skip_all "no \"host\" command: not in the project's test guest"
+# shellcheck disable=SC2034 # peer: for data.sh
 kind=$1 device=$2 window=$3 id=$4 features=$5 peer=${6:-}
 KIB=1024
 
@@ -31,53 +34,6 @@ console) in_kib=256 out_kib=256 ;;
 net) in_kib=120 out_kib=120 ;;
 *) skip_all "no such kind of device: $kind" ;;
 esac
-
-# --- What each kind moves, verified
-
-data_blk() {
-	dev=$(block "$device") || return 1
-	"$DIR/blkio" "$dev" direct 2 512 128 1 &&
-		"$DIR/blkio" "$dev" buffered 2 1024 256 1 || return 1
-	echo 3 >/proc/sys/vm/drop_caches
-	have=$(sha256sum "$dev" | cut -d' ' -f1)
-	equal "checksum of $dev" "$have" "$(host sha256 "$id.img")"
-}
-data_scsi() { data_blk; }
-
-# The host's "random" numbers count up, in lines of 8 bytes. Others may take
-# some as well, so there can be gaps.
-data_rng() {
-	dd if=/dev/hwrng bs=64 count=64 2>/dev/null >/tmp/rng
-	awk '!/^[0-9][0-9][0-9][0-9][0-9][0-9][0-9]$/ || $0 "" <= last "" {
-			print "line " NR ": \"" $0 "\" after \"" last "\""; bad = 1; exit }
-		{ last = $0; n++ }
-		END { if (!bad && n != 512) { print n " lines, not 512"; bad = 1 }
-		      exit bad }' /tmp/rng
-}
-
-# The host echoes what it gets.
-data_console() {
-	port=$(virtio "$device") || return 1
-	port=$(find "$port/virtio-ports/" -maxdepth 1 -name 'vport*' | head -n 1)
-	port=/dev/${port##*/}
-	wait_for 5 [ -c "$port" ] || return 1
-	head -c 262144 /dev/urandom >/tmp/sent
-	(exec 3<>"$port"
-	 cat /tmp/sent >&3 &
-	 head -c 262144 <&3 >/tmp/echoed
-	 wait)
-	cmp /tmp/sent /tmp/echoed
-}
-
-interface() {
-	net_dir=$(virtio "$1") || return 1
-	ls "$net_dir/net"
-}
-
-data_net() {
-	a=$(interface "$device") && b=$(interface "$peer") || return 1
-	"$DIR/netpair" "$a" "$b" 400
-}
 
 # --- What is asked of the window
 
@@ -181,31 +137,6 @@ leaks() {
 	equal "slots in use after another round" "$(win "$window" io_tlb_used)" "$left" || return 1
 	bind "$device"
 }
-
-# Wait until user space can use the device, and does use this one.
-settled() {
-	case $kind in
-	blk | scsi) wait_for 10 block "$device" ;;
-	rng) use_rng ;;
-	*) wait_for 10 virtio "$device" ;;
-	esac
-}
-
-# The device's generator is the one that goes when the device is unbound.
-find_rng() {
-	all=$(cat $RNG/rng_available)
-	unbind "$device" || return 1
-	rest=" $(cat $RNG/rng_available) "
-	bind "$device" || return 1
-	for rng in $all; do
-		case $rest in *" $rng "*) ;; *) return 0 ;; esac
-	done
-	echo "$device is not in $RNG/rng_available"
-	return 1
-}
-
-RNG=/sys/class/misc/hw_random
-use_rng() { echo "$rng" >$RNG/rng_current; }
 
 ktap_print_header
 if [ "$window" = none ]; then

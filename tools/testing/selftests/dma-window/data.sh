@@ -1,0 +1,158 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# What each kind of virtio device moves, every byte verified: data_KIND. Sourced
+# by tests, behind lib.sh, that have set
+#   kind      of device
+#   device    the transport: 0000:00:02.0, a000000.virtio_mmio
+#   id        what the host calls the device, and its disk's image
+#   peer      for a "net": the device that the host connected it to
+# The host has to provide the devices and the actions used here.
+
+# shellcheck disable=SC2154 # set by those who source this
+
+data_blk() {
+	dev=$(block "$device") || return 1
+	"$DIR/blkio" "$dev" direct 2 512 128 1 &&
+		"$DIR/blkio" "$dev" buffered 2 1024 256 1 || return 1
+	echo 3 >/proc/sys/vm/drop_caches
+	have=$(sha256sum "$dev" | cut -d' ' -f1)
+	equal "checksum of $dev" "$have" "$(host sha256 "$id.img")"
+}
+data_scsi() { data_blk; }
+
+# The host's "random" numbers count up, in lines of 8 bytes. Others may take
+# some as well, so there can be gaps.
+data_rng() {
+	dd if=/dev/hwrng bs=64 count=64 2>/dev/null >/tmp/rng
+	awk '!/^[0-9][0-9][0-9][0-9][0-9][0-9][0-9]$/ || $0 "" <= last "" {
+			print "line " NR ": \"" $0 "\" after \"" last "\""; bad = 1; exit }
+		{ last = $0; n++ }
+		END { if (!bad && n != 512) { print n " lines, not 512"; bad = 1 }
+		      exit bad }' /tmp/rng
+}
+
+# The host echoes what it gets.
+data_console() {
+	port=$(virtio "$device") || return 1
+	port=$(find "$port/virtio-ports/" -maxdepth 1 -name 'vport*' | head -n 1)
+	port=/dev/${port##*/}
+	wait_for 5 [ -c "$port" ] || return 1
+	head -c 262144 /dev/urandom >/tmp/sent
+	(exec 3<>"$port"
+	 cat /tmp/sent >&3 &
+	 head -c 262144 <&3 >/tmp/echoed
+	 wait)
+	cmp /tmp/sent /tmp/echoed
+}
+
+interface() {
+	net_dir=$(virtio "$1") || return 1
+	ls "$net_dir/net"
+}
+
+data_net() {
+	a=$(interface "$device") && b=$(interface "$peer") || return 1
+	"$DIR/netpair" "$a" "$b" 400
+}
+
+# Files of the host, read and written by several readers at once, in calls as large
+# as the mount takes.
+data_9p() {
+	tag=$(tr -d '\0' <"$(virtio "$device")/mount_tag") || return 1
+	mkdir -p "/mnt/$tag"
+	grep -q " /mnt/$tag " /proc/mounts ||
+		mount -t 9p -o "trans=virtio,version=9p2000.L,msize=${MSIZE:-512000}" \
+			"$tag" "/mnt/$tag" || return 1
+	files "/mnt/$tag"
+}
+
+data_fs() {
+	mkdir -p "/mnt/$id"
+	grep -q " /mnt/$id " /proc/mounts ||
+		mount -t virtiofs "$id" "/mnt/$id" || return 1
+	files "/mnt/$id"
+}
+
+# files FOLDER: its file "big" is read by six at once, 1 MiB a call, and copied.
+files() {
+	want=$(host sha256 big) readers=''
+	rm -f /tmp/files.*
+	for i in 1 2 3 4 5 6; do
+		{
+			have=$(dd if="$1/big" bs=1M 2>/tmp/files.dd$i | sha256sum) ||
+				have=error
+			[ "${have%% *}" = "$want" ] || {
+				echo "reader $i: $have, should be $want"
+				grep -v records /tmp/files.dd$i
+			} >/tmp/files.bad$i
+		} &
+		readers="$readers $!"
+	done
+	# shellcheck disable=SC2086 # a list; not all: the caller may have its own
+	wait $readers
+	cat /tmp/files.bad* 2>/dev/null && return 1
+	dd if="$1/big" of="$1/copy-$id" bs=1M conv=notrunc 2>/dev/null || return 1
+	sync
+	equal "checksum of the copy" "$(host sha256 "copy-$id")" "$want"
+}
+
+# press KEY true|false: the host presses a key, or lets go of it.
+press() {
+	host qmp input-send-event \
+		"events=[{\"type\":\"key\",\"data\":{\"down\":$2,\"key\":{\"type\":\"qcode\",\"data\":\"$1\"}}}]"
+}
+
+# Keys that the host presses, all and in order: each an event and a SYN, twice.
+data_input() {
+	for node in "$(virtio "$device")"/input/input*/event*; do
+		node=/dev/input/${node##*/}
+	done
+	wait_for 5 [ -c "$node" ] || { echo "$node is missing" && return 1; }
+	dd if="$node" of=/tmp/keys bs=24 count=40 2>/dev/null &
+	reader=$!
+	# Wait: events count for who has the node open.
+	nap 100
+	for key in a b c d e f g h i j; do
+		if ! press $key true || ! press $key false; then
+			kill $reader
+			return 1
+		fi
+	done
+	wait_for 10 input_events 40 || {
+		kill $reader
+		echo "$(stat -c %s /tmp/keys) bytes, should be $((40 * 24))"
+		return 1
+	}
+	wait $reader
+	# Type 1, code, value 1: a to j in linux/input-event-codes.h.
+	equal "keys" "$(hexdump -v -e '12/2 "%u " "\n"' /tmp/keys |
+		awk '$9 == 1 && $11 == 1 { printf "%s ", $10 }')" \
+		"30 48 46 32 18 33 34 35 23 36 "
+}
+input_events() { [ "$(stat -c %s /tmp/keys)" -ge $(($1 * 24)) ]; }
+
+# Wait until user space can use the device, and does use this one.
+settled() {
+	case $kind in
+	blk | scsi) wait_for 10 block "$device" ;;
+	rng) use_rng ;;
+	*) wait_for 10 virtio "$device" ;;
+	esac
+}
+
+# The device's generator is the one that goes when the device is unbound.
+find_rng() {
+	all=$(cat $RNG/rng_available)
+	unbind "$device" || return 1
+	rest=" $(cat $RNG/rng_available) "
+	bind "$device" || return 1
+	for rng in $all; do
+		case $rest in *" $rng "*) ;; *) return 0 ;; esac
+	done
+	echo "$device is not in $RNG/rng_available"
+	return 1
+}
+
+RNG=/sys/class/misc/hw_random
+use_rng() { echo "$rng" >$RNG/rng_current; }
