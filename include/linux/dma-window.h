@@ -33,10 +33,17 @@ struct virtio_device;
  */
 #define DMA_ATTR_WINDOW_NO_FILL		BIT(30)
 
+/*
+ * The number of a floor of the device's window, or 0: what to fall back on in a
+ * window that is full. See dma_window_vq_create().
+ */
+#define DMA_ATTR_WINDOW_FLOOR		GENMASK(29, 16)
+
 /**
- * struct dma_window_vq - a virtqueue that copies back what was written
- * @len_aware: the virtqueue's device has a window, and its driver never looks
- *	beyond the used length
+ * struct dma_window_vq - a virtqueue of a device with a window
+ * @attrs: attributes to map buffers with
+ * @floor: number of its floor, or 0
+ * @len_aware: its driver never looks beyond the used length
  * @left: bytes of the used length that are not copied back yet; 0 except while
  *	a used buffer is detached
  *
@@ -44,6 +51,8 @@ struct virtio_device;
  * virtqueue's operations.
  */
 struct dma_window_vq {
+	unsigned long attrs;
+	u16 floor;
 	bool len_aware;
 	u32 left;
 };
@@ -133,6 +142,10 @@ void __dma_window_release(struct device *dev);
 void __dma_window_unbound(struct device *dev);
 int __dma_window_virtio_check(struct virtio_device *vdev);
 unsigned int __dma_window_max_sectors(struct device *dev, unsigned int limit);
+unsigned int __dma_window_max_segments(struct device *dev, unsigned int limit);
+int __dma_window_vq_create(struct dma_window_vq *vq, struct virtio_device *vdev,
+			   struct device *dev, unsigned int index);
+void __dma_window_vq_destroy(struct dma_window_vq *vq, struct device *dev);
 void __dma_window_vq_init(struct dma_window_vq *vq, struct virtio_device *vdev,
 			  struct device *dev);
 void __dma_window_vq_unmap(struct dma_window_vq *vq, struct device *dev,
@@ -219,11 +232,12 @@ static inline int dma_window_virtio_check(struct virtio_device *vdev)
 
 /**
  * dma_window_max_sectors() - bound a block request to what the window can hold
- * @dev: the device that does the DMA
+ * @dev: the device that does the DMA, its virtqueues made
  * @limit: the driver's own bound, in 512-byte sectors
  *
  * A request is mapped as a whole. One that is larger than the window could
- * never be mapped and would be retried for ever.
+ * never be mapped and would be retried for ever; one that the floor of its
+ * virtqueue holds need not wait for others.
  *
  * Context: any.
  *
@@ -235,6 +249,77 @@ static inline unsigned int dma_window_max_sectors(struct device *dev,
 	if (static_branch_unlikely(&dma_window_key))
 		return __dma_window_max_sectors(dev, limit);
 	return limit;
+}
+
+/**
+ * dma_window_max_segments() - bound the segments of a block request
+ * @dev: the device that does the DMA, its virtqueues made
+ * @limit: the driver's own bound
+ *
+ * Each segment takes room of its own in the window: dma_window_max_sectors() is
+ * right for requests of so many segments.
+ *
+ * Context: any.
+ *
+ * Return: the bound to use; @limit without a window.
+ */
+static inline unsigned int dma_window_max_segments(struct device *dev,
+						   unsigned int limit)
+{
+	if (static_branch_unlikely(&dma_window_key))
+		return __dma_window_max_segments(dev, limit);
+	return limit;
+}
+
+/**
+ * dma_window_vq_create() - give a virtqueue of a device with a window its floor
+ * @vq: of the virtqueue; all zero
+ * @vdev: its virtio device
+ * @dev: the device that does the DMA
+ * @index: the virtqueue's number
+ *
+ * The floor is room for a chain of the largest size, which nobody else takes.
+ *
+ * Context: may sleep.
+ *
+ * Return: 0, also without a window; -ENOSPC if the window has no room, which is
+ * logged; -ENOMEM or -EBUSY if there is no memory or number for the floor.
+ */
+static inline int dma_window_vq_create(struct dma_window_vq *vq,
+				       struct virtio_device *vdev,
+				       struct device *dev, unsigned int index)
+{
+	if (static_branch_unlikely(&dma_window_key))
+		return __dma_window_vq_create(vq, vdev, dev, index);
+	return 0;
+}
+
+/**
+ * dma_window_vq_destroy() - undo dma_window_vq_create()
+ * @vq: of the virtqueue
+ * @dev: the device that does the DMA
+ *
+ * Context: may sleep. Nobody adds to the virtqueue any more.
+ */
+static inline void dma_window_vq_destroy(struct dma_window_vq *vq,
+					 struct device *dev)
+{
+	if (static_branch_unlikely(&dma_window_key) && vq->floor)
+		__dma_window_vq_destroy(vq, dev);
+}
+
+/**
+ * dma_window_vq_waits() - does a chain that finds no room wait for others?
+ * @vq: of the virtqueue
+ *
+ * Context: any.
+ *
+ * Return: true if the virtqueue has a floor: once the chains in flight are
+ * done, there is room.
+ */
+static inline bool dma_window_vq_waits(const struct dma_window_vq *vq)
+{
+	return static_branch_unlikely(&dma_window_key) && vq->floor;
 }
 
 /**
@@ -265,8 +350,7 @@ static inline void dma_window_vq_init(struct dma_window_vq *vq,
  */
 static inline unsigned long dma_window_vq_attrs(const struct dma_window_vq *vq)
 {
-	return static_branch_unlikely(&dma_window_key) && vq->len_aware ?
-	       DMA_ATTR_WINDOW_NO_FILL : 0;
+	return static_branch_unlikely(&dma_window_key) ? vq->attrs : 0;
 }
 
 /**
@@ -374,6 +458,29 @@ static inline unsigned int dma_window_max_sectors(struct device *dev,
 						  unsigned int limit)
 {
 	return limit;
+}
+
+static inline unsigned int dma_window_max_segments(struct device *dev,
+						   unsigned int limit)
+{
+	return limit;
+}
+
+static inline int dma_window_vq_create(struct dma_window_vq *vq,
+				       struct virtio_device *vdev,
+				       struct device *dev, unsigned int index)
+{
+	return 0;
+}
+
+static inline void dma_window_vq_destroy(struct dma_window_vq *vq,
+					 struct device *dev)
+{
+}
+
+static inline bool dma_window_vq_waits(const struct dma_window_vq *vq)
+{
+	return false;
 }
 
 static inline void dma_window_vq_init(struct dma_window_vq *vq,

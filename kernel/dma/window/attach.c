@@ -118,15 +118,32 @@ EXPORT_SYMBOL_GPL(__dma_window_confined);
 unsigned int __dma_window_max_sectors(struct device *dev, unsigned int limit)
 {
 	struct dma_window_client *client;
+	unsigned int floor;
 
 	if (!dma_window_has_window(dev))
 		return limit;
 	client = dma_window_client_of(dev);
 	if (!client)
 		return limit;
-	return min_t(u64, limit, dma_window_max_request(client->win) >> 9);
+	limit = min_t(u64, limit, dma_window_max_request(client->win) >> 9);
+	floor = dma_window_floor_4k(client);
+	if (!floor)
+		return limit;
+	return min_t(u64, limit, round_down(floor * SZ_4K, PAGE_SIZE) >> 9);
 }
 EXPORT_SYMBOL_GPL(__dma_window_max_sectors);
+
+unsigned int __dma_window_max_segments(struct device *dev, unsigned int limit)
+{
+	struct dma_window_client *client = NULL;
+	unsigned int floor;
+
+	if (dma_window_has_window(dev))
+		client = dma_window_client_of(dev);
+	floor = client ? dma_window_floor_4k(client) : 0;
+	return floor ? min(limit, floor + 1) : limit;
+}
+EXPORT_SYMBOL_GPL(__dma_window_max_segments);
 
 /* ---- Settings of userspace, for devices behind an IOMMU ---- */
 
@@ -243,6 +260,7 @@ static void client_drop(struct dma_window_client *client)
 	lockdep_assert_held(&dma_window_mutex);
 
 	hash_del_rcu(&client->node);
+	dma_window_floors_drop(client);
 	if (client->iommu) {
 		dma_window_debugfs_remove_client(client);
 		/* A device that is gone has no directory any more. */
@@ -691,6 +709,7 @@ client_new(struct device *dev, const struct dma_window_ref *ref,
 	client->win = win;
 	client->prop = ref->prop;
 	client->copybreak = U32_MAX;
+	xa_init_flags(&client->floors, XA_FLAGS_ALLOC1);
 	ratelimit_state_init(&client->ratelimit, DEFAULT_RATELIMIT_INTERVAL,
 			     DEFAULT_RATELIMIT_BURST);
 	if (behind_iommu) {

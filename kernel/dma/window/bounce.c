@@ -205,12 +205,12 @@ static unsigned int client_slots_in_mask(const struct dma_window_client *client,
 }
 
 /*
- * Take slots from the shared part of the pool; nothing is visible to anybody
- * yet.
+ * Take slots from the shared part of the pool, or from the floor that @attrs may
+ * name; nothing is visible to anybody yet.
  */
 static struct dma_window_mapping *
 mapping_new(struct dma_window_client *client, struct dma_window_req *req,
-	    unsigned int class, u64 mask, size_t size, bool quiet)
+	    unsigned int class, u64 mask, size_t size, unsigned long attrs)
 {
 	const char *what = req->coherent ? "an allocation" : "a mapping";
 	struct dma_window_mapping *map;
@@ -224,9 +224,11 @@ mapping_new(struct dma_window_client *client, struct dma_window_req *req,
 	}
 
 	map = dma_window_pool_alloc(&client->win->pool, req, class);
+	if (!map)
+		map = dma_window_floor_alloc(client, req, attrs);
 	if (!map) {
 		dma_window_fail(client, full, size);
-		if (!quiet)
+		if (!(attrs & DMA_ATTR_NO_WARN))
 			client_report_full(client, size, what);
 	}
 	return map;
@@ -243,6 +245,50 @@ static struct dma_window_mapping *pool_pop_here(struct dma_window_pool *pool,
 	slot = dma_window_pool_pop(pool, this_cpu_ptr(pool->cpu), class);
 	local_irq_restore(flags);
 	return slot == DMA_WINDOW_NO_SLOT ? NULL : &pool->records[slot];
+}
+
+/* Bytes of the first slot before a mapping, for the device's min_align_mask. */
+static u64 bounce_in_slot(const struct dma_window_client *client,
+			  phys_addr_t orig)
+{
+	return orig & dma_get_min_align_mask(client->dev) &
+	       (DMA_WINDOW_SLOT_SIZE - 1);
+}
+
+/**
+ * dma_window_bounce_slots() - what a buffer takes of a window
+ * @client: the device and its window
+ * @orig: physical address of the buffer
+ * @size: bytes
+ *
+ * Context: any.
+ *
+ * Return: slots, at least.
+ */
+u64 dma_window_bounce_slots(const struct dma_window_client *client,
+			    phys_addr_t orig, size_t size)
+{
+	u64 bytes = max(bounce_in_slot(client, orig) + size, 1ULL);
+
+	return (bytes + DMA_WINDOW_SLOT_SIZE - 1) >> DMA_WINDOW_SLOT_SHIFT;
+}
+
+/**
+ * dma_window_bounce_fits() - can there ever be so much room?
+ * @client: the device and its window
+ * @slots: what all buffers of a request take
+ *
+ * Context: any.
+ *
+ * Return: false if the window cannot hold the request even when all other
+ * streaming mappings are undone. A request of one buffer may use more of the
+ * window.
+ */
+bool dma_window_bounce_fits(const struct dma_window_client *client, u64 slots)
+{
+	const struct dma_window_pool *pool = &client->win->pool;
+
+	return slots <= pool->nslots - pool->reserve;
 }
 
 /*
@@ -288,7 +334,7 @@ dma_addr_t dma_window_bounce_map_slow(struct dma_window_client *client,
 	struct dma_window *win = client->win;
 	u64 boundary = (u64)dma_get_seg_boundary(dev) + 1;
 	unsigned int align_mask = dma_get_min_align_mask(dev);
-	u64 in_slot = orig & align_mask & (DMA_WINDOW_SLOT_SIZE - 1);
+	u64 in_slot = bounce_in_slot(client, orig);
 	struct dma_window_req req = { .align = 1 };
 	struct dma_window_mapping *map = NULL;
 	unsigned int class, phase = 0;
@@ -308,8 +354,7 @@ dma_addr_t dma_window_bounce_map_slow(struct dma_window_client *client,
 		return DMA_MAPPING_ERROR;
 	}
 
-	req.nslots = max_t(u64, 1, (in_slot + size + DMA_WINDOW_SLOT_SIZE - 1) >>
-				   DMA_WINDOW_SLOT_SHIFT);
+	req.nslots = dma_window_bounce_slots(client, orig, size);
 	req.boundary = boundary >> DMA_WINDOW_SLOT_SHIFT;
 	if (align_mask >= DMA_WINDOW_SLOT_SIZE) {
 		req.align = (align_mask + 1) >> DMA_WINDOW_SLOT_SHIFT;
@@ -324,7 +369,7 @@ dma_addr_t dma_window_bounce_map_slow(struct dma_window_client *client,
 		map = pool_pop_here(&win->pool, class);
 	if (!map)
 		map = mapping_new(client, &req, class, *dev->dma_mask, size,
-				  attrs & DMA_ATTR_NO_WARN);
+				  attrs);
 	if (!map)
 		return DMA_MAPPING_ERROR;
 	this_cpu_add(win->pool.cpu->stats.maps, 1);
@@ -346,7 +391,8 @@ dma_addr_t dma_window_bounce_map_slow(struct dma_window_client *client,
  * @dir: direction
  * @attrs: DMA_ATTR_SKIP_CPU_SYNC skips the copy, but not the zeroing;
  *	DMA_ATTR_NO_WARN silences a full window; DMA_ATTR_WINDOW_NO_FILL skips
- *	the zeroing of DMA_FROM_DEVICE space
+ *	the zeroing of DMA_FROM_DEVICE space; DMA_ATTR_WINDOW_FLOOR names a
+ *	floor
  *
  * Context: any. Takes pool->lock if this CPU keeps no run that suits the
  * buffer.
@@ -434,7 +480,7 @@ bool dma_window_bounce_sync(struct dma_window_client *client, dma_addr_t addr,
  * @client: the device and its window
  * @size: bytes, a power of two of at least a slot; the memory is naturally
  *	aligned
- * @quiet: do not log that the window has no room
+ * @attrs: attributes of the mapping that the memory is for
  *
  * An IOMMU maps the memory, at an address outside the window, in place of a
  * granule of a driver's. Where the device's mask ends does not matter then.
@@ -445,7 +491,7 @@ bool dma_window_bounce_sync(struct dma_window_client *client, dma_addr_t addr,
  */
 noinline struct dma_window_mapping *
 dma_window_stand_in_get(struct dma_window_client *client, size_t size,
-			bool quiet)
+			unsigned long attrs)
 {
 	struct dma_window_pool *pool = &client->win->pool;
 	unsigned int nslots = size >> DMA_WINDOW_SLOT_SHIFT;
@@ -455,7 +501,7 @@ dma_window_stand_in_get(struct dma_window_client *client, size_t size,
 
 	map = pool_pop_here(pool, class);
 	if (!map)
-		map = mapping_new(client, &req, class, U64_MAX, size, quiet);
+		map = mapping_new(client, &req, class, U64_MAX, size, attrs);
 	if (map) {
 		map->begin = 0;
 		map->size = size;
@@ -526,7 +572,7 @@ void *dma_window_coherent_alloc(struct dma_window_client *client, size_t size,
 
 	map = mapping_new(client, &req, DMA_WINDOW_NO_CLASS,
 			  client->dev->coherent_dma_mask, size,
-			  gfp & __GFP_NOWARN);
+			  gfp & __GFP_NOWARN ? DMA_ATTR_NO_WARN : 0);
 	if (!map)
 		return NULL;
 

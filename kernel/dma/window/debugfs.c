@@ -138,6 +138,7 @@ DEFINE_DEBUGFS_ATTRIBUTE(counter##_fops, counter##_get, NULL, "%llu\n")
 
 STAT_FILE(maps);
 STAT_FILE(unmaps);
+STAT_FILE(floor_maps);
 STAT_FILE(allocs);
 STAT_FILE(frees);
 STAT_FILE(bytes_in);
@@ -206,6 +207,7 @@ static const struct {
 	{ "devices",		 0400, &devices_fops },
 	{ "maps",		 0400, &maps_fops },
 	{ "unmaps",		 0400, &unmaps_fops },
+	{ "floor_maps",		 0400, &floor_maps_fops },
 	{ "allocs",		 0400, &allocs_fops },
 	{ "frees",		 0400, &frees_fops },
 	{ "bytes_in",		 0400, &bytes_in_fops },

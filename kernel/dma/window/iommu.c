@@ -419,7 +419,6 @@ dma_window_inplace_new(struct dma_window_client *client, phys_addr_t orig,
 		       unsigned long attrs)
 {
 	struct dma_window_iommu *io = client->iommu;
-	bool quiet = attrs & DMA_ATTR_NO_WARN;
 	struct inplace *ip;
 
 	ip = kmem_cache_alloc(inplace_cache, GFP_ATOMIC | __GFP_NOWARN);
@@ -437,12 +436,12 @@ dma_window_inplace_new(struct dma_window_client *client, phys_addr_t orig,
 	ip->dir = dir;
 
 	if (offset) {
-		ip->head = dma_window_stand_in_get(client, io->granule, quiet);
+		ip->head = dma_window_stand_in_get(client, io->granule, attrs);
 		if (!ip->head)
 			goto free;
 	}
 	if ((offset + size) & (io->granule - 1)) {
-		ip->tail = dma_window_stand_in_get(client, io->granule, quiet);
+		ip->tail = dma_window_stand_in_get(client, io->granule, attrs);
 		if (!ip->tail)
 			goto free;
 	}
@@ -688,9 +687,13 @@ static dma_addr_t map_not_fast(struct device *dev, phys_addr_t phys,
 						  attrs);
 		break;
 	case DMA_WINDOW_COPY_OR_MAP:
-		/* If the whole buffer finds no room, its ends may. */
+		/*
+		 * If the whole buffer finds no room, its ends may, before a
+		 * floor is used.
+		 */
 		addr = dma_window_bounce_map_slow(client, phys, size, dir,
-						  attrs | DMA_ATTR_NO_WARN);
+						  (attrs & ~DMA_ATTR_WINDOW_FLOOR) |
+						  DMA_ATTR_NO_WARN);
 		if (addr != DMA_MAPPING_ERROR)
 			break;
 		fallthrough;
@@ -940,6 +943,33 @@ static int sglist_map_one(struct sglist *list, struct scatterlist *sg)
 	return 0;
 }
 
+/* Tell whether a window can hold what a list takes of it at the least. */
+static bool sglist_fits(const struct sglist *list, struct scatterlist *sgl,
+			int nents)
+{
+	const struct dma_window_client *client = list->client;
+	u32 granule = client->granule;
+	struct scatterlist *sg;
+	u64 slots = 0;
+	int i;
+
+	for_each_sg(sgl, sg, nents, i) {
+		phys_addr_t end = sg_phys(sg) + sg->length;
+		u64 copied = dma_window_bounce_slots(client, sg_phys(sg), sg->length);
+		u64 ends = (!IS_ALIGNED(sg_phys(sg), granule) +
+			    !IS_ALIGNED(end, granule)) *
+			   (u64)(granule >> DMA_WINDOW_SLOT_SHIFT);
+
+		if (!sg->length)
+			continue;
+		if (dma_window_copy_or_map(client, sg_phys(sg), sg->length, list->dir,
+					   list->attrs) == DMA_WINDOW_COPY)
+			ends = copied;
+		slots += min(copied, ends);
+	}
+	return dma_window_bounce_fits(client, slots);
+}
+
 /**
  * dma_window_iommu_map_sg() - map a scatterlist of a device behind an IOMMU
  * @dev: the device
@@ -957,7 +987,7 @@ static int sglist_map_one(struct sglist *list, struct scatterlist *sg)
  * Context: any.
  *
  * Return: how many entries have DMA addresses; -ENOMEM if trying again may
- * help; -EINVAL if not; -EREMOTEIO for peer-to-peer memory.
+ * help; -EINVAL if not, by itself or together with the others; -EREMOTEIO for peer-to-peer memory.
  */
 int dma_window_iommu_map_sg(struct device *dev, struct scatterlist *sgl,
 			    int nents, enum dma_data_direction dir,
@@ -989,6 +1019,9 @@ int dma_window_iommu_map_sg(struct device *dev, struct scatterlist *sgl,
 	}
 	ret = list.nout ?: -EINVAL;
 out:
+	/* A buffer by itself may have what several cannot. */
+	if (ret == -ENOMEM && nents > 1 && !sglist_fits(&list, sgl, nents))
+		ret = -EINVAL;
 	sglist_end(&list, nents);
 	rcu_read_unlock();
 	return ret;

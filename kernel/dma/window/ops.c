@@ -175,6 +175,23 @@ static dma_addr_t window_map_page(struct device *dev, struct page *page,
 				     dir, attrs);
 }
 
+/* The error for a list that found no room: -ENOMEM says "try again". */
+static int window_list_error(struct dma_window_client *client,
+			     struct scatterlist *sgl, int nents)
+{
+	struct scatterlist *sg;
+	u64 slots = 0;
+	int i;
+
+	/* A buffer by itself may have what several cannot. */
+	if (nents == 1)
+		return sgl->length <= dma_window_max_mapping(client->win) ?
+		       -ENOMEM : -EINVAL;
+	for_each_sg(sgl, sg, nents, i)
+		slots += dma_window_bounce_slots(client, sg_phys(sg), sg->length);
+	return dma_window_bounce_fits(client, slots) ? -ENOMEM : -EINVAL;
+}
+
 static int window_map_sg(struct device *dev, struct scatterlist *sgl, int nents,
 			 enum dma_data_direction dir, unsigned long attrs)
 {
@@ -194,9 +211,7 @@ static int window_map_sg(struct device *dev, struct scatterlist *sgl, int nents,
 							   sg->length, dir,
 							   attrs);
 		if (sg_dma_address(sg) == DMA_MAPPING_ERROR) {
-			/* -ENOMEM says: try again. */
-			ret = sg->length > dma_window_max_mapping(client->win) ?
-				-EINVAL : -ENOMEM;
+			ret = window_list_error(client, sgl, nents);
 			goto unmap;
 		}
 		sg_dma_len(sg) = sg->length;

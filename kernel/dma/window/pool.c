@@ -34,6 +34,7 @@
  * field but what a look-up may compare with, so that look-ups take no lock.
  */
 
+#include <linux/bitmap.h>
 #include <linux/bitops.h>
 #include <linux/log2.h>
 #include <linux/mm.h>
@@ -461,16 +462,41 @@ static void pool_mark_start(struct dma_window_pool *pool, unsigned int slot,
 		WRITE_ONCE(*words, *words & ~BIT_ULL(word % WORD_SLOTS));
 }
 
+/* Note that @nslots from @slot on are a run, which is nobody's yet. */
+static void pool_begin(struct dma_window_pool *pool, unsigned int slot,
+		       unsigned int nslots, unsigned int class)
+{
+	struct dma_window_mapping *map = &pool->records[slot];
+
+	map->class = class;
+	/* Of a run without class, size and begin say how long it is. */
+	map->begin = 0;
+	map->size = nslots << DMA_WINDOW_SLOT_SHIFT;
+	pool_mark_start(pool, slot, true);
+}
+
+/* Make slots free: for the floor that they belong to, or for all. */
+static void pool_give(struct dma_window_pool *pool, unsigned int slot,
+		      unsigned int nslots)
+{
+	if (test_bit(slot, pool->floor_bits)) {
+		bitmap_set(pool->floor_free, slot, nslots);
+	} else {
+		pool_mark(pool, slot, nslots, true);
+		WRITE_ONCE(pool->used, pool->used - nslots);
+	}
+}
+
 /*
  * Take a run of @class, or if that is DMA_WINDOW_NO_CLASS as long as @req says.
- * Every run comes from here, and goes back by pool_put(). Returns its first slot,
+ * Every run but a floor's comes from here, and all go back by pool_put(). Returns
+ * its first slot,
  * or DMA_WINDOW_NO_SLOT; then, unless the search is done, places are left to try.
  */
 static unsigned int pool_take(struct dma_window_pool *pool,
 			      const struct dma_window_req *req,
 			      unsigned int class, struct pool_search *search)
 {
-	struct dma_window_mapping *map;
 	unsigned int slot;
 
 	lockdep_assert_held(&pool->lock);
@@ -487,12 +513,7 @@ static unsigned int pool_take(struct dma_window_pool *pool,
 	pool_mark(pool, slot, req->nslots, false);
 	WRITE_ONCE(pool->used, pool->used + req->nslots);
 	pool->hiwater = max(pool->hiwater, pool->used);
-	map = &pool->records[slot];
-	map->class = class;
-	/* Of a run without class, size and begin say how long it is. */
-	map->begin = 0;
-	map->size = req->nslots << DMA_WINDOW_SLOT_SHIFT;
-	pool_mark_start(pool, slot, true);
+	pool_begin(pool, slot, req->nslots, class);
 	return slot;
 }
 
@@ -506,8 +527,7 @@ static void pool_put(struct dma_window_pool *pool,
 	lockdep_assert_held(&pool->lock);
 
 	pool_mark_start(pool, slot, false);
-	pool_mark(pool, slot, nslots, true);
-	WRITE_ONCE(pool->used, pool->used - nslots);
+	pool_give(pool, slot, nslots);
 }
 
 /* ---- Magazines: what a CPU keeps ---- */
@@ -906,6 +926,128 @@ void dma_window_pool_free(struct dma_window_pool *pool,
 	} while (more);
 }
 
+/* ---- Floors: slots that are kept for one user ---- */
+
+/**
+ * dma_window_pool_floor_reserve() - take slots away for a floor
+ * @pool: the pool
+ * @nslots: how many, at least 1
+ *
+ * The slots lie where coherent memory does, but not in the last sixteenth,
+ * which rings that are allocated later rely on. They count as used.
+ *
+ * Context: any. Takes pool->lock, for a few runs or places at a time.
+ *
+ * Return: the first of the slots, or DMA_WINDOW_NO_SLOT if there is no such run.
+ */
+unsigned int dma_window_pool_floor_reserve(struct dma_window_pool *pool,
+					   unsigned int nslots)
+{
+	struct dma_window_req req = {
+		.nslots = nslots,
+		.limit = pool->nslots - pool->reserve,
+		.align = 1,
+		.coherent = true,
+	};
+	struct dma_window_mapping *map;
+	unsigned long flags;
+	unsigned int slot;
+
+	if (nslots > req.limit - pool->nslots / 2)
+		return DMA_WINDOW_NO_SLOT;
+	map = dma_window_pool_alloc(pool, &req, DMA_WINDOW_NO_CLASS);
+	if (!map)
+		return DMA_WINDOW_NO_SLOT;
+
+	/* The slots are no run now: runs begin among them. */
+	slot = dma_window_slot(pool, map);
+	spin_lock_irqsave(&pool->lock, flags);
+	pool_mark_start(pool, slot, false);
+	bitmap_set(pool->floor_bits, slot, nslots);
+	bitmap_set(pool->floor_free, slot, nslots);
+	pool->floor_slots += nslots;
+	spin_unlock_irqrestore(&pool->lock, flags);
+	return slot;
+}
+
+/**
+ * dma_window_pool_floor_release() - give the slots of a floor back
+ * @pool: the pool
+ * @slot: what dma_window_pool_floor_reserve() returned
+ * @nslots: how many
+ *
+ * Slots that a mapping has are free for all when the mapping is undone.
+ *
+ * Context: any. Takes pool->lock.
+ */
+void dma_window_pool_floor_release(struct dma_window_pool *pool,
+				   unsigned int slot, unsigned int nslots)
+{
+	unsigned int end = slot + nslots, begin, stop;
+	unsigned long flags;
+
+	spin_lock_irqsave(&pool->lock, flags);
+	bitmap_clear(pool->floor_bits, slot, nslots);
+	pool->floor_slots -= nslots;
+	for (begin = slot;; begin = stop) {
+		begin = find_next_bit(pool->floor_free, end, begin);
+		if (begin >= end)
+			break;
+		stop = find_next_zero_bit(pool->floor_free, end, begin);
+		bitmap_clear(pool->floor_free, begin, stop - begin);
+		pool_give(pool, begin, stop - begin);
+	}
+	spin_unlock_irqrestore(&pool->lock, flags);
+}
+
+/* The place for @req in the free slots of a floor, or DMA_WINDOW_NO_SLOT. */
+static unsigned int pool_find_floor(struct dma_window_pool *pool,
+				    const struct dma_window_req *req,
+				    unsigned int floor, unsigned int nslots)
+{
+	unsigned int end = min(floor + nslots, req->limit), begin, stop, slot;
+
+	for (begin = floor;; begin = stop) {
+		begin = find_next_bit(pool->floor_free, end, begin);
+		if (begin >= end)
+			return DMA_WINDOW_NO_SLOT;
+		stop = find_next_zero_bit(pool->floor_free, end, begin);
+		slot = req_place_up(req, begin, stop);
+		if (slot != DMA_WINDOW_NO_SLOT)
+			return slot;
+	}
+}
+
+/**
+ * dma_window_pool_floor_alloc() - take a run of slots from a floor
+ * @pool: the pool
+ * @req: what is wanted; not coherent
+ * @floor: what dma_window_pool_floor_reserve() returned
+ * @nslots: how many slots the floor has
+ *
+ * Context: any. Takes pool->lock.
+ *
+ * Return: as dma_window_pool_alloc(); the run has no class, so that no CPU
+ * keeps it.
+ */
+struct dma_window_mapping *
+dma_window_pool_floor_alloc(struct dma_window_pool *pool,
+			    const struct dma_window_req *req,
+			    unsigned int floor, unsigned int nslots)
+{
+	unsigned long flags;
+	unsigned int slot;
+
+	spin_lock_irqsave(&pool->lock, flags);
+	slot = pool_find_floor(pool, req, floor, nslots);
+	if (slot != DMA_WINDOW_NO_SLOT) {
+		bitmap_clear(pool->floor_free, slot, req->nslots);
+		pool_begin(pool, slot, req->nslots, DMA_WINDOW_NO_CLASS);
+	}
+	spin_unlock_irqrestore(&pool->lock, flags);
+	return slot == DMA_WINDOW_NO_SLOT ? NULL : &pool->records[slot];
+}
+
 /**
  * dma_window_pool_is_idle() - is nothing in use any more?
  * @pool: the pool, which nobody maps in any more
@@ -1030,15 +1172,28 @@ unsigned int dma_window_pool_next(struct dma_window_pool *pool,
 	}
 }
 
+/* The longest part of the slots from @begin up to @end that is no floor's. */
+static unsigned int pool_gap(struct dma_window_pool *pool, unsigned int begin,
+			     unsigned int end)
+{
+	unsigned int stop, longest = 0;
+
+	for (; begin < end; begin = find_next_zero_bit(pool->floor_free, end, stop)) {
+		stop = find_next_bit(pool->floor_free, end, begin);
+		longest = max(longest, stop - begin);
+	}
+	return longest;
+}
+
 /**
  * dma_window_pool_look() - how much is in use, and how much in one piece is not
  * @pool: the pool
  * @used: filled with the slots in use
  * @largest: filled with the length of the largest run of other slots
  *
- * What CPUs keep, and retired runs, are not in use; a run whose mapping is being
- * made, or undone, is not at that moment. Changes nothing and takes no lock: the
- * figures are exact if nobody maps or unmaps meanwhile.
+ * What CPUs keep, and retired runs, are not in use, but all of a floor is; a run
+ * whose mapping is being made, or undone, is not at that moment. Changes nothing
+ * and takes no lock: the figures are exact if nobody maps or unmaps meanwhile.
  *
  * Context: any. Takes a few ns for each run in use.
  */
@@ -1048,7 +1203,7 @@ void dma_window_pool_look(struct dma_window_pool *pool, unsigned int *used,
 	unsigned int slot, end = 0, n;
 	struct dma_window_client *owner;
 
-	*used = 0;
+	*used = bitmap_weight(pool->floor_free, pool->nslots);
 	*largest = 0;
 	for (slot = 0;; slot++) {
 		slot = pool_next_start(pool, slot);
@@ -1060,12 +1215,11 @@ void dma_window_pool_look(struct dma_window_pool *pool, unsigned int *used,
 			continue;
 		/* The length of a run that comes or goes may be any. */
 		n = data_race(dma_window_nslots(&pool->records[slot]));
-		if (slot > end)
-			*largest = max(*largest, slot - end);
+		*largest = max(*largest, pool_gap(pool, end, slot));
 		end = max(end, min(slot + n, pool->nslots));
 		*used += n;
 	}
-	*largest = max(*largest, pool->nslots - end);
+	*largest = max(*largest, pool_gap(pool, end, pool->nslots));
 	*used = min(*used, pool->nslots);
 }
 
@@ -1088,7 +1242,7 @@ static unsigned int pool_start_words(const struct dma_window_pool *pool)
 /* The bitmaps and the tree are one allocation, at pool->free_bits. */
 static size_t pool_bits_bytes(const struct dma_window_pool *pool)
 {
-	return array_size(2 * (size_t)pool->words + pool_start_words(pool),
+	return array_size(4 * (size_t)pool->words + pool_start_words(pool),
 			  sizeof(u64)) +
 	       array_size(2 * (size_t)pool->words, sizeof(*pool->tree));
 }
@@ -1165,6 +1319,7 @@ int dma_window_pool_init(struct dma_window_pool *pool, unsigned int nslots,
 	pool->nretired = 0;
 	pool->used = 0;
 	pool->hiwater = 0;
+	pool->floor_slots = 0;
 
 	/* All CPUs together may keep only a part of even a small pool. */
 	pool->entries = 0;
@@ -1183,7 +1338,9 @@ int dma_window_pool_init(struct dma_window_pool *pool, unsigned int nslots,
 		return -ENOMEM;
 	pool->start_bits = pool->free_bits + pool->words;
 	pool->start_words = pool->start_bits + pool->words;
-	pool->tree = (void *)(pool->start_words + pool_start_words(pool));
+	pool->floor_bits = (void *)(pool->start_words + pool_start_words(pool));
+	pool->floor_free = pool->floor_bits + pool->words;
+	pool->tree = (void *)(pool->floor_free + pool->words);
 
 	for (word = 0; word < pool->words; word++)
 		tree_update_word(pool, word);

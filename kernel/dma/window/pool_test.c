@@ -543,6 +543,119 @@ static void test_rings_first(struct kunit *test)
 	finish(test, m);
 }
 
+static struct dma_window_mapping *floor_get(struct model *m, unsigned int floor,
+					    unsigned int nslots, unsigned int n,
+					    unsigned int align)
+{
+	struct dma_window_req req = streaming(m, n);
+	struct dma_window_mapping *map;
+
+	req.align = align;
+	map = dma_window_pool_floor_alloc(&m->pool, &req, floor, nslots);
+	if (map)
+		WRITE_ONCE(map->client, &clients[0]);
+	return map;
+}
+
+/* Slots in use, floors included. */
+static unsigned int used_slots(struct model *m)
+{
+	unsigned int used, largest;
+
+	dma_window_pool_look(&m->pool, &used, &largest);
+	return used;
+}
+
+/*
+ * A floor lies where coherent memory does, outside of the reserve; nobody else is
+ * given its slots, and its user is, until they are gone; runs of it go to no
+ * magazine. What is mapped when the floor goes is free for all later.
+ */
+static void test_floor(struct kunit *test)
+{
+	struct model *m = model(test, 1024, 3);
+	struct dma_window_mapping *map[8];
+	struct dma_window_req one = streaming(m, 1), beyond = one;
+	unsigned int i, floor, other;
+
+	floor = dma_window_pool_floor_reserve(&m->pool, 32);
+	other = dma_window_pool_floor_reserve(&m->pool, 16);
+	KUNIT_ASSERT_NE(test, floor, DMA_WINDOW_NO_SLOT);
+	KUNIT_ASSERT_NE(test, other, DMA_WINDOW_NO_SLOT);
+	KUNIT_EXPECT_GE(test, other, 512);
+	KUNIT_EXPECT_LE(test, other + 16, floor);
+	KUNIT_EXPECT_LE(test, floor + 32, 1024 - 1024 / 16);
+	KUNIT_EXPECT_EQ(test, m->pool.floor_slots, 48);
+	KUNIT_EXPECT_EQ(test, used_slots(m), 48);
+	bitmap_set(m->taken, floor, 32);
+	bitmap_set(m->taken, other, 16);
+
+	/* Fill the rest: no run overlaps a floor. */
+	while (m->nlive < MAX_LIVE && alloc(test, m, &one, 0))
+		;
+	KUNIT_EXPECT_EQ(test, m->nlive, 1024 - 1024 / 16 - 48);
+
+	for (i = 0; i < 8; i++) {
+		map[i] = floor_get(m, floor, 32, 4, 4);
+		KUNIT_ASSERT_NOT_NULL(test, map[i]);
+		KUNIT_EXPECT_GE(test, dma_window_slot(&m->pool, map[i]), floor);
+		KUNIT_EXPECT_LE(test, dma_window_slot(&m->pool, map[i]) + 4, floor + 32);
+		KUNIT_EXPECT_EQ(test, dma_window_nslots(map[i]), 4);
+		KUNIT_EXPECT_EQ(test, (dma_window_slot(&m->pool, map[i]) + m->pool.first) % 4, 0);
+		KUNIT_EXPECT_EQ(test, map[i]->class, DMA_WINDOW_NO_CLASS);
+		check_lookup(test, m, map[i]);
+		/* Seven or eight fit, by how the floor lies. */
+		if (i == 6)
+			break;
+	}
+	KUNIT_EXPECT_NULL(test, floor_get(m, floor, 32, 5, 1));
+	/* Nor is what a device cannot reach, which is all from the floor's middle on. */
+	give(m, map[6]);
+	beyond.limit = floor + 16;
+	KUNIT_EXPECT_NULL(test, dma_window_pool_floor_alloc(&m->pool, &beyond, floor, 32));
+	map[6] = floor_get(m, floor, 32, 4, 4);
+	KUNIT_ASSERT_NOT_NULL(test, map[6]);
+
+	/* What goes back to the floor is the floor's again. */
+	i = dma_window_slot(&m->pool, map[3]);
+	give(m, map[3]);
+	map[3] = floor_get(m, floor, 32, 4, 4);
+	KUNIT_ASSERT_NOT_NULL(test, map[3]);
+	KUNIT_EXPECT_EQ(test, dma_window_slot(&m->pool, map[3]), i);
+	KUNIT_EXPECT_EQ(test, used_slots(m), 1024 - 1024 / 16);
+
+	/* End the floor with seven mappings; the first two go before. */
+	give(m, map[0]);
+	give(m, map[1]);
+	dma_window_pool_floor_release(&m->pool, floor, 32);
+	KUNIT_EXPECT_EQ(test, m->pool.floor_slots, 16);
+	KUNIT_EXPECT_EQ(test, used_slots(m),
+			1024 - 1024 / 16 - 32 + 5 * 4);
+	for (i = 2; i < 7; i++)
+		give(m, map[i]);
+	bitmap_clear(m->taken, floor, 32);
+	check_room(test, m);
+	dma_window_pool_floor_release(&m->pool, other, 16);
+	bitmap_clear(m->taken, other, 16);
+	finish(test, m);
+}
+
+/* Floors leave room: no more than the upper half without the reserve has. */
+static void test_floor_room(struct kunit *test)
+{
+	struct model *m = model(test, 1024, 0);
+	unsigned int all = 512 - 1024 / 16, floor;
+
+	KUNIT_EXPECT_EQ(test, dma_window_pool_floor_reserve(&m->pool, all + 1),
+			DMA_WINDOW_NO_SLOT);
+	floor = dma_window_pool_floor_reserve(&m->pool, all);
+	KUNIT_EXPECT_EQ(test, floor, 512);
+	KUNIT_EXPECT_EQ(test, dma_window_pool_floor_reserve(&m->pool, 1),
+			DMA_WINDOW_NO_SLOT);
+	dma_window_pool_floor_release(&m->pool, floor, all);
+	finish(test, m);
+}
+
 /* A CPU that goes gives back what it keeps, and nothing else goes. */
 static void test_drain_cpu(struct kunit *test)
 {
@@ -1051,6 +1164,8 @@ static struct kunit_case cases[] = {
 	KUNIT_CASE(test_constraints),
 	KUNIT_CASE(test_shares),
 	KUNIT_CASE(test_rings_first),
+	KUNIT_CASE(test_floor),
+	KUNIT_CASE(test_floor_room),
 	KUNIT_CASE(test_drain_cpu),
 	KUNIT_CASE(test_drain_before_refusal),
 	KUNIT_CASE(test_retired),

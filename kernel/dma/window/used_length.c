@@ -21,8 +21,10 @@ void __dma_window_vq_init(struct dma_window_vq *vq, struct virtio_device *vdev,
 			  struct device *dev)
 {
 	if (virtio_has_feature(vdev, VIRTIO_F_VERSION_1) &&
-	    dma_window_has_window(dev) && dma_window_client_of(dev))
+	    dma_window_has_window(dev) && dma_window_client_of(dev)) {
 		vq->len_aware = true;
+		vq->attrs |= DMA_ATTR_WINDOW_NO_FILL;
+	}
 }
 EXPORT_SYMBOL_GPL(__dma_window_vq_init);
 

@@ -95,6 +95,7 @@ int __dma_window_virtio_check(struct virtio_device *vdev)
 
 	if (virtio_check_addresses(vdev, client))
 		return -ENXIO;
+	clear_bit(DMA_WINDOW_NO_FLOOR, &client->warned);
 
 	need = 2 * virtio_largest_chain(vdev->id.device);
 	if (client->win->size < need) {

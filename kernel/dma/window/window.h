@@ -40,6 +40,7 @@
 #include <linux/sizes.h>
 #include <linux/spinlock.h>
 #include <linux/workqueue.h>
+#include <linux/xarray.h>
 
 /*
  * The unit of allocation, in bytes. The same as swiotlb's IO_TLB_SIZE, so that
@@ -102,6 +103,7 @@ struct dma_window_mapping {
 struct dma_window_stats {
 	u64	maps;		/* streaming mappings made */
 	u64	unmaps;		/* streaming mappings undone */
+	u64	floor_maps;	/* of maps, those that took a floor's room */
 	u64	allocs;		/* coherent allocations made */
 	u64	frees;		/* coherent allocations freed */
 	u64	bytes_in;	/* bytes copied into the window */
@@ -156,12 +158,15 @@ struct dma_window_node {
  * @start_bits: a bit per slot, set if a run begins there that is not free; it may
  *	be one that a CPU keeps
  * @start_words: a bit per word of @start_bits, set if the word is not 0
+ * @floor_bits: a bit per slot, set if the slot is a floor's
+ * @floor_free: a bit per slot, set if the slot is a floor's and free
  * @tree: as a heap: the root is 1, the words' nodes begin at @words
- * @lock: protects @free_bits, @tree, @used, @hiwater, and writes to @start_bits,
- *	@start_words and @nretired
- * @used: slots that are not free, those that CPUs keep and retired ones
+ * @lock: protects @free_bits, @floor_bits, @tree, @used, @hiwater, and writes to
+ *	@floor_free, @floor_slots, @start_bits, @start_words and @nretired
+ * @used: slots that are not free, those that CPUs keep, retired ones and floors
  *	included
  * @hiwater: largest value of @used so far
+ * @floor_slots: slots of all floors
  */
 struct dma_window_pool {
 	struct dma_window_cpu __percpu	*cpu;
@@ -177,11 +182,14 @@ struct dma_window_pool {
 	u64				*free_bits;
 	u64				*start_bits;
 	u64				*start_words;
+	unsigned long			*floor_bits;
+	unsigned long			*floor_free;
 	struct dma_window_node		*tree;
 
 	spinlock_t			lock ____cacheline_aligned_in_smp;
 	unsigned int			used;
 	unsigned int			hiwater;
+	unsigned int			floor_slots;
 };
 
 /**
@@ -221,6 +229,14 @@ bool dma_window_pool_end_retired(struct dma_window_pool *pool,
 				 struct dma_window_client *client, u64 offset);
 void dma_window_pool_forget(struct dma_window_pool *pool,
 			    struct dma_window_client *client);
+unsigned int dma_window_pool_floor_reserve(struct dma_window_pool *pool,
+					   unsigned int nslots);
+void dma_window_pool_floor_release(struct dma_window_pool *pool,
+				   unsigned int slot, unsigned int nslots);
+struct dma_window_mapping *
+dma_window_pool_floor_alloc(struct dma_window_pool *pool,
+			    const struct dma_window_req *req,
+			    unsigned int floor, unsigned int nslots);
 void dma_window_pool_drain(struct dma_window_pool *pool);
 void dma_window_pool_drain_cpu(struct dma_window_pool *pool, unsigned int cpu);
 bool dma_window_pool_is_idle(struct dma_window_pool *pool);
@@ -398,6 +414,9 @@ struct dma_window {
  * @stats: behind an IOMMU, the device's own counters, else NULL
  * @ratelimit: of its messages about a window that is full or out of reach
  * @warned: a bit for each kind of enum dma_window_bug that was logged
+ * @floors: the floors of the device's virtqueues, by the number that is in
+ *	DMA_ATTR_WINDOW_FLOOR
+ * @least_share: slots of the smallest floor that is a share of the window, or 0
  * @iommu: the IOMMU domain that the window is mapped into, or NULL without one
  * @debugfs: the device's directory in debugfs, or NULL
  * @rcu: frees the client when no lookup can be passing it any more
@@ -417,6 +436,8 @@ struct dma_window_client {
 	struct dma_window_device_stats __percpu *stats;
 	struct ratelimit_state	ratelimit;
 	unsigned long		warned;
+	struct xarray		floors;
+	unsigned int		least_share;
 	struct dma_window_iommu	*iommu;
 	struct dentry		*debugfs;
 	struct rcu_head		rcu;
@@ -588,12 +609,14 @@ void dma_window_untrusted_free(void *vaddr, size_t size);
  * @DMA_WINDOW_BUG_SYNC: sync of an address that is not mapped
  * @DMA_WINDOW_BUG_SYNC_END: sync that runs past the end of a mapping
  * @DMA_WINDOW_BUG_FREE: free of coherent memory that was not allocated
+ * @DMA_WINDOW_NO_FLOOR: no bug: a virtqueue's floor finds no room
  */
 enum dma_window_bug {
 	DMA_WINDOW_BUG_UNMAP,
 	DMA_WINDOW_BUG_SYNC,
 	DMA_WINDOW_BUG_SYNC_END,
 	DMA_WINDOW_BUG_FREE,
+	DMA_WINDOW_NO_FLOOR,
 };
 
 /**
@@ -658,7 +681,8 @@ void dma_window_invalid(struct dma_window_client *client,
 			enum dma_window_bug bug, dma_addr_t addr);
 bool dma_window_can_map(struct device *dev, struct page *page);
 struct dma_window_mapping *
-dma_window_stand_in_get(struct dma_window_client *client, size_t size, bool quiet);
+dma_window_stand_in_get(struct dma_window_client *client, size_t size,
+			unsigned long attrs);
 void dma_window_stand_in_put(struct dma_window *win,
 			     struct dma_window_mapping *stand_in);
 dma_addr_t dma_window_bounce_map(struct device *dev, phys_addr_t orig,
@@ -670,6 +694,9 @@ dma_addr_t dma_window_bounce_map_slow(struct dma_window_client *client,
 				      unsigned long attrs);
 bool dma_window_bounce_end_retired(struct dma_window_client *client,
 				   dma_addr_t addr);
+u64 dma_window_bounce_slots(const struct dma_window_client *client,
+			    phys_addr_t orig, size_t size);
+bool dma_window_bounce_fits(const struct dma_window_client *client, u64 slots);
 bool dma_window_bounce_sync(struct dma_window_client *client, dma_addr_t addr,
 			    size_t size, enum dma_data_direction dir,
 			    bool for_cpu);
@@ -682,6 +709,11 @@ bool dma_window_coherent_valid(struct dma_window_client *client, size_t size,
 unsigned int dma_window_bounce_reclaim(struct dma_window_client *client, bool gone,
 				       unsigned int *kept);
 size_t dma_window_max_request(const struct dma_window *win);
+void dma_window_floors_drop(struct dma_window_client *client);
+struct dma_window_mapping *
+dma_window_floor_alloc(struct dma_window_client *client,
+		       const struct dma_window_req *req, unsigned long attrs);
+unsigned int dma_window_floor_4k(const struct dma_window_client *client);
 size_t dma_window_max_mapping(const struct dma_window *win);
 
 #ifdef CONFIG_DMA_WINDOW_IOMMU

@@ -351,4 +351,42 @@ TEST_F_TIMEOUT(nothing_lost, largest_request, LIMIT)
 	EXPECT_EQ(0, mem_free(E, &buf));
 }
 
+/* A list that can never fit is refused for good, one that can is not. */
+TEST_F_TIMEOUT(nothing_lost, list_that_never_fits, LIMIT)
+{
+	u64 slots = counter("io_tlb_nslabs"), share = slots - slots / 16, n, i;
+	struct edu_seg *segs = calloc(slots, sizeof(*segs));
+	struct edu_map_sg sg = {
+		.segs = (uintptr_t)segs, .dir = EDU_TO_DEVICE, .attrs = EDU_NO_WARN,
+	};
+	struct mem buf;
+	int bad;
+
+	ASSERT_NE(NULL, segs);
+	ASSERT_EQ(0, mem_new(E, &buf, EDU_BUFFER, 8 * KIB, 0, 0));
+	/* 6 KiB from offset 512 on: three slots each. */
+	for (n = 0; 3 * n <= share; n++) {
+		segs[n].buffer = buf.id;
+		segs[n].offset = 512;
+		segs[n].size = 6 * KIB;
+	}
+	sg.nents = n;
+	EXPECT_EQ(-1, ioctl(E->fd, EDU_MAP_SG, &sg));
+	EXPECT_EQ(EINVAL, errno);
+	/* The largest that could: with all of it in other hands, it may try again. */
+	sg.nents = n - 1;
+	for (i = 0; i < 2; i++) {
+		struct map p;
+
+		if (i)
+			ASSERT_EQ(0, map(E, &p, &buf, 0, 8 * KIB, EDU_TO_DEVICE, 0));
+		bad = ioctl(E->fd, EDU_MAP_SG, &sg);
+		EXPECT_EQ(bad ? ENOMEM : 0, bad ? errno : edu_end(E, sg.id, 0));
+		if (i)
+			ASSERT_EQ(0, unmap(E, &p, 0));
+	}
+	EXPECT_EQ(0, mem_free(E, &buf));
+	free(segs);
+}
+
 TEST_HARNESS_MAIN

@@ -32,7 +32,7 @@ refused() {
 	esac
 	if [ "$kind" = virtio ]; then
 		# The refusal is logged for the driver that the device would have had.
-		who="$(dmesg | sed -n "s/.*\] \([a-z_]* $where\): .*/\1/p" | tail -n 1)"
+		who="$(dmesg | sed -n "s/.*\] \([a-z0-9_]* $where\): .*/\1/p" | tail -n 1)"
 	fi
 	! bound "$where" || { echo "$where has a driver" && return 1; }
 	equal "times that the log says \"$who: $message\"" "$(said "$who" "$message")" "$1"

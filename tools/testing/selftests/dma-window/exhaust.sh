@@ -17,11 +17,18 @@
 window=$1
 shift
 
+# Three slots for each 4 KiB, and together they fit into the upper half.
 bounded() {
 	for d; do
 		kib=$(cat "/sys/block/$(basename "$(block "$d")")/queue/max_hw_sectors_kb")
-		[ "$kib" -le $(($(win "$window" size) / 8192)) ] || {
+		if [ "$kib" -lt 8 ] || [ "$kib" -gt $(($(win "$window" size) / 12288)) ]; then
 			echo "$d takes requests of $kib KiB"
+			return 1
+		fi
+		# What a floor holds: no more segments than 4 KiB, and one.
+		segments=$(cat "/sys/block/$(basename "$(block "$d")")/queue/max_segments")
+		[ "$segments" -le $((kib / 4 + 1)) ] || {
+			echo "$d takes requests of $segments segments, but $kib KiB"
 			return 1
 		}
 	done
@@ -73,7 +80,7 @@ ktap_set_plan 10
 from=$(dmesg | wc -l)
 used=$(win "$window" io_tlb_used) records=$(mappings)
 failed=$(failures "$window") full=$(win "$window" fail_full)
-check "requests are no larger than an eighth of the window" bounded "$@"
+check "requests are bounded by the floor of their queue" bounded "$@"
 check "direct I/O: every byte is right" load direct "$@"
 check "buffered I/O: every byte is right" load buffered "$@"
 sync_all

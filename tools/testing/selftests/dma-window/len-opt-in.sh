@@ -18,9 +18,9 @@
 kind=$1 device=$2 window=$3 want=$4 id=${5:-}
 MAC=02:00:00:00:12:34
 
-# DMA_ATTR_WINDOW_NO_FILL
+# DMA_ATTR_WINDOW_NO_FILL, bit 30; below are the 14 bits of DMA_ATTR_WINDOW_FLOOR
 from_device="$device addr=.* dir=from-device attrs="
-no_fill="${from_device}0x40000000 "
+no_fill="${from_device}0x[4-7].......\\ "
 
 interface() { ls "$(virtio "$device")/net"; }
 
