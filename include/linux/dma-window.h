@@ -135,9 +135,9 @@ bool dma_window_of_begin(struct device *dev, struct device_node *np,
 			 bool force_dma);
 int dma_window_of_attach(struct device *dev, struct device_node *np,
 			 const u32 *id, int iommu_err);
-bool dma_window_replaces_pools(void);
+bool dma_window_leaves_pool(struct device *dev, struct device_node *np);
 bool __dma_window_attached(const struct device *dev);
-bool __dma_window_confined(const struct device *dev);
+bool __dma_window_virtio_confined(const struct virtio_device *vdev);
 void __dma_window_release(struct device *dev);
 void __dma_window_unbound(struct device *dev);
 int __dma_window_virtio_check(struct virtio_device *vdev);
@@ -166,21 +166,22 @@ static inline bool dma_window_attached(const struct device *dev)
 }
 
 /**
- * dma_window_confined() - must this device go through the DMA API?
- * @dev: the device that does the DMA
+ * dma_window_virtio_confined() - must a virtio device go through the DMA API?
+ * @vdev: the virtio device
  *
- * Like dma_window_attached(), and also true for a device on mainline's
- * restricted-dma-pool: the addresses that such a device is given have to come
- * from the DMA API, whatever its own features say.
+ * True for a device with a window, or that was refused one, and for a device on
+ * mainline's restricted-dma-pool: the addresses that such a device is given have
+ * to come from the DMA API, whatever its own features say. A balloon on a pool
+ * is an exception, as in mainline.
  *
  * Context: any.
  *
- * Return: true if @dev can only reach a part of memory.
+ * Return: true if @vdev can only reach a part of memory.
  */
-static inline bool dma_window_confined(const struct device *dev)
+static inline bool dma_window_virtio_confined(const struct virtio_device *vdev)
 {
 	return static_branch_unlikely(&dma_window_key) &&
-	       __dma_window_confined(dev);
+	       __dma_window_virtio_confined(vdev);
 }
 
 /**
@@ -426,9 +427,10 @@ static inline int dma_window_of_attach(struct device *dev,
 	return 0;
 }
 
-static inline bool dma_window_replaces_pools(void)
+static inline bool dma_window_leaves_pool(struct device *dev,
+					  struct device_node *np)
 {
-	return false;
+	return true;
 }
 
 static inline bool dma_window_attached(const struct device *dev)
@@ -436,7 +438,7 @@ static inline bool dma_window_attached(const struct device *dev)
 	return false;
 }
 
-static inline bool dma_window_confined(const struct device *dev)
+static inline bool dma_window_virtio_confined(const struct virtio_device *vdev)
 {
 	return false;
 }

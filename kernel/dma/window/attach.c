@@ -21,10 +21,10 @@
 #include <linux/device.h>
 #include <linux/dma-window.h>
 #include <linux/iommu.h>
+#include <linux/pci.h>
 #include <linux/seq_buf.h>
 #include <linux/set_memory.h>
 #include <linux/slab.h>
-#include <linux/swiotlb.h>
 #include <trace/events/dma_window.h>
 
 #include "window.h"
@@ -99,21 +99,6 @@ bool __dma_window_attached(const struct device *dev)
 	return dev && (dma_window_has_window(dev) ||
 		       dev->dma_ops == &dma_window_deny_ops);
 }
-
-static bool on_mainline_pool(const struct device *dev)
-{
-#ifdef CONFIG_DMA_RESTRICTED_POOL
-	return dev->dma_io_tlb_mem && dev->dma_io_tlb_mem->for_alloc;
-#else
-	return false;
-#endif
-}
-
-bool __dma_window_confined(const struct device *dev)
-{
-	return __dma_window_attached(dev) || (dev && on_mainline_pool(dev));
-}
-EXPORT_SYMBOL_GPL(__dma_window_confined);
 
 unsigned int __dma_window_max_sectors(struct device *dev, unsigned int limit)
 {
@@ -441,9 +426,12 @@ bool dma_window_of_begin(struct device *dev, struct device_node *np,
 	if (named == DMA_WINDOW_UNNAMED && !dma_window_attached(dev))
 		return force_dma;
 
-	/* Enable for mainline's pool, too: see dma_window_confined(). */
+	/* Enable for mainline's pool, too: see dma_window_virtio_confined(). */
 	static_branch_enable(&dma_window_key);
 
+	/* Wait for attach to tell whether mainline has to serve the device. */
+	if (named == DMA_WINDOW_POOL)
+		return force_dma;
 	if (named == DMA_WINDOW_BRIDGE) {
 		dma_window_deny(dev);
 		return force_dma;
@@ -598,7 +586,9 @@ static struct dma_window *window_create(struct device *dev,
 	win->region = of_node_get(ref->region);
 	win->name = kbasename(win->region->full_name);
 
-	ret = dma_window_region_claim(dev, ref);
+	ret = dma_window_region_check_memory(dev, ref, base, size);
+	if (!ret)
+		ret = dma_window_region_claim(dev, ref);
 	if (!ret)
 		ret = window_share(dev, ref, win);
 	if (ret) {
@@ -653,8 +643,9 @@ static int attach_check_device(struct device *dev,
 		return -EBUSY;
 	}
 #endif
-	/* Refuse where mainline would carry on without translation. */
-	if (iommu_err && dma_window_iommu_named(dev, np, id)) {
+	/* Refuse where mainline would carry on without translation, or a pool. */
+	if (iommu_err && !ref->or_mainline &&
+	    dma_window_iommu_named(dev, np, id)) {
 		dma_window_err(dev, ref, "its IOMMU is not there");
 		return -ENODEV;
 	}
@@ -707,7 +698,6 @@ client_new(struct device *dev, const struct dma_window_ref *ref,
 		return ERR_PTR(-ENOMEM);
 	client->dev = dev;
 	client->win = win;
-	client->prop = ref->prop;
 	client->copybreak = U32_MAX;
 	xa_init_flags(&client->floors, XA_FLAGS_ALLOC1);
 	ratelimit_state_init(&client->ratelimit, DEFAULT_RATELIMIT_INTERVAL,
@@ -769,7 +759,9 @@ static int client_attach(struct device *dev, const struct dma_window_ref *ref,
 			     (unsigned long)dev);
 	}
 
-	/* Each attach may come with another bus limit, or another IOMMU. */
+	/* Each attach may come with another property, bus limit or IOMMU. */
+	client->prop = ref->prop;
+	client->or_mainline = ref->or_mainline;
 	base = client->bus_base;
 	client->class_aligned =
 		IS_ALIGNED(base - win->base, DMA_WINDOW_MAX_CLASS_SIZE) &&
@@ -928,6 +920,103 @@ static int attach_region(struct device *dev, const struct dma_window_ref *ref,
 	return 0;
 }
 
+/* The same, holding the group: see attach_untrusted_held(). */
+static int attach_region_held(struct device *dev, const struct dma_window_ref *ref,
+			      struct device_node *np, const u32 *id,
+			      int iommu_err)
+{
+	int ret = iommu_device_use_default_domain(dev);
+
+	if (!ret) {
+		ret = attach_region(dev, ref, np, id, iommu_err);
+		iommu_device_unuse_default_domain(dev);
+	} else if (ret != -EPROBE_DEFER) {
+		dma_window_err(dev, ref, "its IOMMU group is in use by somebody else");
+		ret = -EBUSY;
+	}
+	return ret;
+}
+
+/* Attach a device that names no region, or one that is left to mainline. */
+static int attach_unnamed(struct device *dev)
+{
+	struct dma_window_client *client;
+	const char *other;
+
+	if (!static_branch_unlikely(&dma_window_key))
+		return attach_untrusted_held(dev);
+	/* dma_window_of_begin() left the device denied: see there. */
+	client = dma_window_client_of(dev);
+	if (dma_window_attached(dev) && !(client && client->win->group)) {
+		dev_err(dev, "names no restricted-dma-region any more\n");
+		return -EBUSY;
+	}
+	/* Mappings of dma-iommu would be in reach of both devices. */
+	other = dma_window_iommu_group_conflict(dev, NULL);
+	if (other) {
+		dev_err(dev, "shares its IOMMU group with %s, which names a restricted-dma-region\n",
+			other);
+		return device_refuse(dev, -EBUSY);
+	}
+	return attach_untrusted_held(dev);
+}
+
+/* Tell whether a device is between others and a pool, and needs none itself. */
+static bool dev_is_bridge(struct device *dev)
+{
+	return dev_is_pci(dev) ? pci_is_bridge(to_pci_dev(dev)) :
+				 dma_window_is_pci_host(dev->of_node);
+}
+
+/*
+ * Make a window of the pool that a bridge names, before mainline makes a pool of
+ * the bridge's own. A PCI bridge does no DMA then, a host bridge does its own.
+ */
+static int attach_pool_bridge(struct device *dev, const struct dma_window_ref *ref)
+{
+	struct dma_window *win = ERR_PTR(-EOPNOTSUPP);
+
+	if (dev_is_dma_coherent(dev)) {
+		mutex_lock(&dma_window_mutex);
+		win = window_get(dev, ref);
+		mutex_unlock(&dma_window_mutex);
+	} else {
+		dma_window_err(dev, ref, "the device is not dma-coherent, which windows do not support");
+	}
+	if (!IS_ERR(win) && dev_is_pci(dev))
+		dma_window_deny(dev);
+	return PTR_ERR_OR_ZERO(win);
+}
+
+/*
+ * Attach a device that names a restricted-dma-pool to a window, or leave the
+ * device and the pool to mainline, which serves it unless it is behind an IOMMU.
+ * Refuse a device of a pool that has become a window of others.
+ */
+static int attach_pool(struct device *dev, struct dma_window_ref *ref, bool serve,
+		       struct device_node *np, const u32 *id, int iommu_err)
+{
+	int ret = -EOPNOTSUPP;
+
+	if (serve && !iommu_err)
+		dev_info(dev, "%s: %pOF: the device is behind an IOMMU: left to mainline\n",
+			 ref->prop, ref->region);
+	else if (serve && dev_is_bridge(dev))
+		ret = attach_pool_bridge(dev, ref);
+	else if (serve)
+		ret = attach_region_held(dev, ref, np, id, iommu_err);
+	else if (iommu_err && dma_window_region_claimed(ref))
+		dma_window_err(dev, ref, "is a window, which mainline cannot serve");
+	if (!ret || ret == -EPROBE_DEFER)
+		return ret;
+	if (iommu_err && dma_window_region_claimed(ref))
+		return device_refuse(dev, ret);
+
+	if (dma_window_attached(dev) && device_let_go(dev))
+		return -EIO;
+	return attach_unnamed(dev);
+}
+
 /**
  * dma_window_of_attach() - confine a device to the region that it names
  * @dev: the device, its DMA otherwise configured
@@ -937,12 +1026,14 @@ static int attach_region(struct device *dev, const struct dma_window_ref *ref,
  * @iommu_err: what of_iommu_configure() returned for @dev
  *
  * Context: may sleep; called before the device's driver is probed. Takes
- * dma_window_mutex, and the device's IOMMU group for as long as it runs.
+ * dma_window_mutex, and, if @dev names a region, the device's IOMMU group for as
+ * long as it runs.
  *
- * Return: 0 if the device has its window, or names no region; -EPROBE_DEFER,
- * with no message, if its IOMMU group is still being set up. Otherwise an
- * error, with which the device's probe must fail, and the reason was logged:
- * -EINVAL, -ENODEV, -ENOSPC, -EBUSY or -EPERM from dma_window_region_check();
+ * Return: 0 if the device has its window, names no region, or is left to
+ * mainline: see dma_window_leaves_pool(); -EPROBE_DEFER, with no message, if its
+ * IOMMU group is still being set up. Otherwise an error, with which the device's
+ * probe must fail, and the reason was logged: -EINVAL, -ENODEV, -ENOSPC, -EBUSY
+ * or -EPERM from dma_window_region_check() and dma_window_region_check_memory();
  * -EOPNOTSUPP, -ENODEV or -EBUSY from dma_window_iommu_check(); -ENODEV if the
  * tree puts the device behind an IOMMU that is not there; -EBUSY if its IOMMU
  * group is in use, or if the device has DMA operations or coherent memory of
@@ -953,49 +1044,30 @@ static int attach_region(struct device *dev, const struct dma_window_ref *ref,
 int dma_window_of_attach(struct device *dev, struct device_node *np,
 			 const u32 *id, int iommu_err)
 {
-	struct dma_window_client *client;
 	struct dma_window_ref ref = {};
-	const char *other;
-	int ret;
+	enum dma_window_named named;
+	int ret = 0;
 
-	switch (dma_window_ref_find(dev, np, &ref)) {
+	named = dma_window_ref_find(dev, np, &ref);
+	switch (named) {
 	case DMA_WINDOW_NAMED:
+		ret = attach_region_held(dev, &ref, np, id, iommu_err);
+		if (ret && ret != -EPROBE_DEFER)
+			device_refuse(dev, ret);
 		break;
 	case DMA_WINDOW_BRIDGE:
 		/* Deny again, should DMA have been configured meanwhile. */
 		dma_window_deny(dev);
-		dma_window_ref_put(&ref);
-		return 0;
-	default:
-		if (!static_branch_unlikely(&dma_window_key))
-			return attach_untrusted_held(dev);
-		/* dma_window_of_begin() left the device denied: see there. */
-		client = dma_window_client_of(dev);
-		if (dma_window_attached(dev) && !(client && client->win->group)) {
-			dev_err(dev, "names no restricted-dma-region any more\n");
-			return -EBUSY;
-		}
-		/* Mappings of dma-iommu would be in reach of both devices. */
-		other = dma_window_iommu_group_conflict(dev, NULL);
-		if (other) {
-			dev_err(dev, "shares its IOMMU group with %s, which names a restricted-dma-region\n",
-				other);
-			return device_refuse(dev, -EBUSY);
-		}
-		return attach_untrusted_held(dev);
+		break;
+	case DMA_WINDOW_POOL:
+	case DMA_WINDOW_MAINLINE:
+		ret = attach_pool(dev, &ref, named == DMA_WINDOW_POOL, np, id,
+				  iommu_err);
+		break;
+	case DMA_WINDOW_UNNAMED:
+		ret = attach_unnamed(dev);
+		break;
 	}
-
-	/* Hold the IOMMU group: see attach_untrusted_held(). */
-	ret = iommu_device_use_default_domain(dev);
-	if (!ret) {
-		ret = attach_region(dev, &ref, np, id, iommu_err);
-		iommu_device_unuse_default_domain(dev);
-	} else if (ret != -EPROBE_DEFER) {
-		dma_window_err(dev, &ref, "its IOMMU group is in use by somebody else");
-		ret = -EBUSY;
-	}
-	if (ret && ret != -EPROBE_DEFER)
-		device_refuse(dev, ret);
 	dma_window_ref_put(&ref);
 	return ret;
 }

@@ -19,19 +19,63 @@
 #include <linux/mm.h>
 #include <linux/moduleparam.h>
 #include <linux/of.h>
+#include <linux/of_address.h>
 #include <linux/of_fdt.h>
 #include <linux/of_reserved_mem.h>
 #include <linux/pci.h>
 #include <linux/set_memory.h>
+#include <linux/string.h>
+#include <linux/sysfs.h>
 #include <asm/sections.h>
 #include <asm/setup.h>
 
 #include "window.h"
 
-static bool mainline_pool;
-module_param(mainline_pool, bool, 0400);
-MODULE_PARM_DESC(mainline_pool,
-		 "leave memory-region = <restricted-dma-pool> to swiotlb");
+/*
+ * Devices that name a restricted-dma-pool by memory-region, which mainline serves
+ * by swiotlb, where it serves them:
+ *	serve		served by windows where these can, else left to mainline
+ *	strict		as with restricted-dma-region: served or refused, and looked
+ *			for in the same places
+ *	mainline	left to mainline
+ */
+enum pools_mode { POOLS_SERVE, POOLS_STRICT, POOLS_MAINLINE };
+
+static const char * const pools_modes[] = {
+	[POOLS_SERVE]		= "serve",
+	[POOLS_STRICT]		= "strict",
+	[POOLS_MAINLINE]	= "mainline",
+};
+
+static enum pools_mode pools;
+
+/* Take what is misspelt for the mode that fails closed. */
+static int pools_set(const char *val, const struct kernel_param *kp)
+{
+	int mode = sysfs_match_string(pools_modes, val ?: "");
+
+	if (mode < 0) {
+		pr_err("pools=%s: none of serve, strict and mainline: taken for strict\n",
+		       val ?: "");
+		mode = POOLS_STRICT;
+	}
+	pools = mode;
+	return 0;
+}
+
+static int pools_get(char *buf, const struct kernel_param *kp)
+{
+	return sysfs_emit(buf, "%s\n", pools_modes[pools]);
+}
+
+static const struct kernel_param_ops pools_ops = {
+	.flags	= KERNEL_PARAM_OPS_FL_NOARG,
+	.set	= pools_set,
+	.get	= pools_get,
+};
+module_param_cb(pools, &pools_ops, NULL, 0400);
+MODULE_PARM_DESC(pools,
+		 "memory-region = <restricted-dma-pool>: serve it where possible, strict, or leave it to mainline");
 
 /* Ranges that the boot loader filled; a region must not overlap them. */
 static struct boot_range {
@@ -116,39 +160,73 @@ static bool region_named(struct device_node *node, struct dma_window_ref *ref)
 	return true;
 }
 
-/* Tell whether @node names a region for the devices it is responsible for. */
-static enum dma_window_named of_node_names_region(struct device_node *node,
-						  struct dma_window_ref *ref)
+/*
+ * Find the restricted-dma-pool that @node names by memory-region: as in mainline,
+ * the first one that is not disabled. If all are, find one all the same, for the
+ * message.
+ */
+static enum dma_window_named pool_named(struct device_node *node,
+					struct dma_window_ref *ref)
 {
-	int i, count;
+	int i, count = of_property_count_u32_elems(node, "memory-region");
+	struct device_node *target, *pool = NULL;
 
-	if (!node)
-		return DMA_WINDOW_UNNAMED;
-
-	if (region_named(node, ref))
-		return DMA_WINDOW_NAMED;
-
-	/* Take the first of several restricted-dma-pools, as mainline does. */
-	count = of_property_count_u32_elems(node, "memory-region");
 	for (i = 0; i < count; i++) {
-		struct device_node *target;
-
 		target = of_parse_phandle(node, "memory-region", i);
-		if (!target ||
-		    !of_device_is_compatible(target, "restricted-dma-pool")) {
+		if (!target)
+			continue;
+		if (!of_device_is_compatible(target, "restricted-dma-pool") ||
+		    (pool && !of_device_is_available(target))) {
 			of_node_put(target);
 			continue;
 		}
-		if (mainline_pool) {
-			of_node_put(target);
-			return DMA_WINDOW_MAINLINE;
-		}
-		ref->prop = "memory-region";
-		ref->holder = of_node_get(node);
-		ref->region = target;
-		return DMA_WINDOW_NAMED;
+		of_node_put(pool);
+		pool = target;
+		if (pools == POOLS_STRICT || of_device_is_available(pool))
+			break;
 	}
-	return DMA_WINDOW_UNNAMED;
+	if (!pool)
+		return DMA_WINDOW_UNNAMED;
+
+	ref->prop = "memory-region";
+	ref->holder = of_node_get(node);
+	ref->region = pool;
+	ref->or_mainline = pools != POOLS_STRICT;
+	switch (pools) {
+	case POOLS_STRICT:
+		return DMA_WINDOW_NAMED;
+	case POOLS_MAINLINE:
+		return DMA_WINDOW_MAINLINE;
+	default:
+		return DMA_WINDOW_POOL;
+	}
+}
+
+/*
+ * The node where mainline looks for memory-region: the device's own, or @np if
+ * that has none at all. See of_dma_set_restricted_buffer().
+ */
+static struct device_node *pool_place(struct device *dev, struct device_node *np)
+{
+	return of_property_count_u32_elems(dev->of_node, "memory-region") > 0 ?
+	       dev->of_node : np;
+}
+
+/*
+ * Tell whether @node names a region for the devices it is responsible for.
+ * @place: where a pool counts, unless that is everywhere
+ */
+static enum dma_window_named of_node_names_region(struct device_node *node,
+						  const struct device_node *place,
+						  struct dma_window_ref *ref)
+{
+	if (!node)
+		return DMA_WINDOW_UNNAMED;
+	if (region_named(node, ref))
+		return DMA_WINDOW_NAMED;
+	if (node != place && pools != POOLS_STRICT)
+		return DMA_WINDOW_UNNAMED;
+	return pool_named(node, ref);
 }
 
 /*
@@ -156,6 +234,7 @@ static enum dma_window_named of_node_names_region(struct device_node *node,
  * own. Mainline reads no memory-region there.
  */
 static enum dma_window_named own_node_names_region(struct device_node *node,
+						   const struct device_node *place,
 						   struct dma_window_ref *ref)
 {
 	struct device_node *child;
@@ -166,7 +245,7 @@ static enum dma_window_named own_node_names_region(struct device_node *node,
 			return DMA_WINDOW_NAMED;
 		}
 	}
-	return of_node_names_region(node, ref);
+	return of_node_names_region(node, place, ref);
 }
 
 /*
@@ -206,13 +285,14 @@ static enum dma_window_named pci_names_region(struct pci_dev *pdev,
 					      struct device_node *np,
 					      struct dma_window_ref *ref)
 {
+	struct device_node *place = pool_place(&pdev->dev, np);
 	enum dma_window_named named;
 	struct pci_bus *bus;
 
-	named = own_node_names_region(pdev->dev.of_node, ref);
+	named = own_node_names_region(pdev->dev.of_node, place, ref);
 	if (named == DMA_WINDOW_UNNAMED)
 		named = own_node_names_region(pci_physfn(pdev)->dev.of_node,
-					      ref);
+					      place, ref);
 	/* An IOMMU inherits nothing: regions are for the devices behind it. */
 	if (named == DMA_WINDOW_UNNAMED && of_node_is_iommu(pdev->dev.of_node))
 		return DMA_WINDOW_UNNAMED;
@@ -221,12 +301,13 @@ static enum dma_window_named pci_names_region(struct pci_dev *pdev,
 	     named == DMA_WINDOW_UNNAMED && bus; bus = bus->parent) {
 		if (bus->self)
 			named = of_node_names_region(bus->self->dev.of_node,
-						     ref);
+						     place, ref);
 		else
-			named = of_node_names_region(bus->bridge->of_node, ref);
+			named = of_node_names_region(bus->bridge->of_node,
+						     place, ref);
 	}
 	if (named == DMA_WINDOW_UNNAMED)
-		named = of_node_names_region(np, ref);
+		named = of_node_names_region(np, place, ref);
 
 	/*
 	 * A bridge names a region for the devices below it. A device says
@@ -240,28 +321,16 @@ static enum dma_window_named pci_names_region(struct pci_dev *pdev,
 }
 
 /**
- * dma_window_replaces_pools() - do we serve restricted-dma-pool?
- *
- * Context: any.
- *
- * Return: true, unless the kernel parameter dma_window.mainline_pool leaves the
- * devices that name one with memory-region to swiotlb.
- */
-bool dma_window_replaces_pools(void)
-{
-	return !mainline_pool;
-}
-
-/**
  * dma_window_ref_find() - find the property that names a device's region
  * @dev: the device
  * @np: the node that has its DMA configuration
- * @ref: filled if the result is DMA_WINDOW_NAMED or DMA_WINDOW_BRIDGE; release
- *	it with dma_window_ref_put() whatever the result
+ * @ref: filled unless the result is DMA_WINDOW_UNNAMED; release it with
+ *	dma_window_ref_put() whatever the result
  *
  * The nearest node that names a region decides: that of the virtio device on a
  * transport, the device's own, then for PCI the topology upwards, else @np. On
- * one node, restricted-dma-region comes before memory-region.
+ * one node, restricted-dma-region comes before memory-region, which counts where
+ * mainline reads it only, unless dma_window.pools=strict.
  *
  * Context: may sleep.
  *
@@ -271,6 +340,7 @@ enum dma_window_named dma_window_ref_find(struct device *dev,
 					  struct device_node *np,
 					  struct dma_window_ref *ref)
 {
+	struct device_node *place = pool_place(dev, np);
 	enum dma_window_named named;
 
 	if (dev_is_pci(dev))
@@ -278,13 +348,54 @@ enum dma_window_named dma_window_ref_find(struct device *dev,
 
 	/* The host bridge itself is the platform's, not behind a backend. */
 	if (dma_window_is_pci_host(dev->of_node))
-		return DMA_WINDOW_UNNAMED;
+		return pools == POOLS_STRICT ? DMA_WINDOW_UNNAMED :
+					       pool_named(dev->of_node, ref);
 
-	named = own_node_names_region(dev->of_node, ref);
+	named = own_node_names_region(dev->of_node, place, ref);
 	if (named == DMA_WINDOW_UNNAMED && np != dev->of_node)
-		named = of_node_names_region(np, ref);
+		named = of_node_names_region(np, place, ref);
 
 	return named;
+}
+
+static const struct reserved_mem_ops rmem_window_ops;
+
+/**
+ * dma_window_region_claimed() - has a region become a window?
+ * @ref: where a device names the region
+ *
+ * Context: may sleep.
+ *
+ * Return: true if dma_window_region_claim() has succeeded for the region.
+ */
+bool dma_window_region_claimed(const struct dma_window_ref *ref)
+{
+	struct reserved_mem *rmem;
+
+	rmem = ref->region ? of_reserved_mem_lookup(ref->region) : NULL;
+	return rmem && READ_ONCE(rmem->ops) == &rmem_window_ops;
+}
+
+/**
+ * dma_window_leaves_pool() - is mainline to look for a restricted-dma-pool?
+ * @dev: the device, which dma_window_of_attach() has returned 0 for
+ * @np: the node that has its DMA configuration
+ *
+ * Context: may sleep.
+ *
+ * Return: true if @dev names a pool that is left to mainline, where mainline
+ * finds it.
+ */
+bool dma_window_leaves_pool(struct device *dev, struct device_node *np)
+{
+	struct dma_window_ref ref = {};
+	bool leaves;
+
+	dma_window_ref_find(dev, np, &ref);
+	leaves = ref.or_mainline && !dma_window_attached(dev) &&
+		 !dma_window_region_claimed(&ref);
+	dma_window_ref_put(&ref);
+	return leaves;
 }
 
 /**
@@ -294,9 +405,10 @@ enum dma_window_named dma_window_ref_find(struct device *dev,
  * @fmt: the reason, without a newline
  *
  * One line that names the device, the property, the region (or if there is
- * none, the node that has the property, if it is one) and the reason.
+ * none, the node that has the property, if it is one) and the reason. A pool that
+ * mainline can have is no error.
  *
- * Context: any.
+ * Context: may sleep.
  */
 void dma_window_err(struct device *dev, const struct dma_window_ref *ref,
 		    const char *fmt, ...)
@@ -307,7 +419,10 @@ void dma_window_err(struct device *dev, const struct dma_window_ref *ref,
 	va_start(args, fmt);
 	reason.fmt = fmt;
 	reason.va = &args;
-	if (ref->holder)
+	if (ref->or_mainline && !dma_window_region_claimed(ref))
+		dev_info(dev, "%s: %pOF: %pV: left to mainline\n", ref->prop,
+			 ref->region, &reason);
+	else if (ref->holder)
 		dev_err(dev, "%s: %pOF: %pV\n", ref->prop,
 			ref->region ?: ref->holder, &reason);
 	else
@@ -498,6 +613,33 @@ static int region_check_range(struct device *dev,
 	return 0;
 }
 
+/*
+ * Check that all devices that name a pool are coherent. swiotlb serves those
+ * that are not, and the memory cannot be its and a window's.
+ */
+static int pool_check_users(struct device *dev, const struct dma_window_ref *ref)
+{
+	struct device_node *node;
+
+	for_each_node_with_property(node, "memory-region") {
+		struct dma_window_ref other = {};
+		bool coherent = true;
+
+		if (of_device_is_available(node) &&
+		    pool_named(node, &other) != DMA_WINDOW_UNNAMED)
+			coherent = other.region != ref->region ||
+				   of_dma_is_coherent(node);
+		dma_window_ref_put(&other);
+		if (!coherent) {
+			dma_window_err(dev, ref, "is also the pool of %pOF, which is not dma-coherent",
+				       node);
+			of_node_put(node);
+			return -EOPNOTSUPP;
+		}
+	}
+	return 0;
+}
+
 /* Find the region: the node and what was set up at boot must agree. */
 static int region_check_place(struct device *dev,
 			      const struct dma_window_ref *ref,
@@ -658,18 +800,19 @@ static int region_check_pages(struct device *dev,
 }
 
 /**
- * dma_window_region_check() - is the region that is named fit for a window?
+ * dma_window_region_check() - does the tree say that a region is fit for a window?
  * @dev: the device that names the region, for messages
  * @ref: where @dev names the region
  * @base: filled with the region's physical address, bytes
  * @size: filled with its size, bytes
  *
+ * For each device, at each probe: an overlay may have changed the tree.
+ *
  * Context: may sleep.
  *
- * Return: 0; -EINVAL if the tree is malformed or the memory is not RAM; -ENODEV
- * if the region is disabled; -ENOSPC if it is too small; -EBUSY if its memory
- * is in use; -EPERM if the device is an IOMMU; what dma_window_efi_check()
- * returns. The reason was logged.
+ * Return: 0; -EINVAL if the tree is malformed; -ENODEV if the region is disabled;
+ * -ENOSPC if it is too small; -EBUSY if its memory is another's; -EPERM if the
+ * device is an IOMMU; what dma_window_efi_check() returns. The reason was logged.
  */
 int dma_window_region_check(struct device *dev,
 			    const struct dma_window_ref *ref,
@@ -682,10 +825,36 @@ int dma_window_region_check(struct device *dev,
 		ret = region_check_place(dev, ref, base, size);
 	if (!ret)
 		ret = region_check_overlap(dev, ref, *base, *size);
-	if (!ret)
-		ret = region_check_pages(dev, ref, *base, *size);
 
 	return ret;
+}
+
+/**
+ * dma_window_region_check_memory() - is the memory fit that is to be a window?
+ * @dev: the device that names the region, for messages
+ * @ref: where @dev names the region
+ * @base: what dma_window_region_check() says
+ * @size: the same
+ *
+ * Look at every page, once per window: the pages of a region that was claimed
+ * stay reserved.
+ *
+ * Context: may sleep.
+ *
+ * Return: 0; -EINVAL if the memory is not mapped RAM; -EBUSY if the kernel uses it;
+ * -EOPNOTSUPP if the region is a pool that swiotlb has to serve. The reason was
+ * logged.
+ */
+int dma_window_region_check_memory(struct device *dev,
+				   const struct dma_window_ref *ref,
+				   phys_addr_t base, phys_addr_t size)
+{
+	int ret = 0;
+
+	if (ref->or_mainline)
+		ret = pool_check_users(dev, ref);
+
+	return ret ?: region_check_pages(dev, ref, base, size);
 }
 
 static int region_rmem_device_init(struct reserved_mem *rmem,
@@ -729,6 +898,6 @@ int dma_window_region_claim(struct device *dev,
 		dma_window_err(dev, ref, "is in use as a swiotlb pool");
 		return -EBUSY;
 	}
-	rmem->ops = &rmem_window_ops;
+	WRITE_ONCE(rmem->ops, &rmem_window_ops);
 	return 0;
 }

@@ -9,6 +9,7 @@
 
 #include <linux/dma-mapping.h>
 #include <linux/dma-window.h>
+#include <linux/swiotlb.h>
 #include <linux/virtio.h>
 #include <linux/virtio_config.h>
 #include <uapi/linux/virtio_ids.h>
@@ -54,6 +55,57 @@ static int virtio_check_addresses(struct virtio_device *vdev,
 	return 0;
 }
 
+static bool on_mainline_pool(const struct device *dev)
+{
+#ifdef CONFIG_DMA_RESTRICTED_POOL
+	return dev->dma_io_tlb_mem && dev->dma_io_tlb_mem->for_alloc;
+#else
+	return false;
+#endif
+}
+
+/*
+ * The balloon gives pages of all the guest's memory to the host by number, and to
+ * do so it clears VIRTIO_F_ACCESS_PLATFORM. In mainline this takes a balloon past
+ * its restricted-dma-pool. With the DMA API its reports of free pages would be
+ * reports of bounced ones.
+ */
+bool __dma_window_virtio_confined(const struct virtio_device *vdev)
+{
+	struct device *dev = vdev->dev.parent;
+	bool balloon = vdev->id.device == VIRTIO_ID_BALLOON;
+	struct dma_window_client *client;
+
+	if (!dev)
+		return false;
+	if (!__dma_window_attached(dev))
+		return on_mainline_pool(dev) && !balloon;
+	client = balloon && dma_window_has_window(dev) ?
+		 dma_window_client_of(dev) : NULL;
+	return !client || !client->or_mainline;
+}
+EXPORT_SYMBOL_GPL(__dma_window_virtio_confined);
+
+/*
+ * Let a device in a window that was made of a mainline's pool do what it could do
+ * in mainline.
+ */
+static int virtio_check_pool(struct virtio_device *vdev,
+			     const struct dma_window_client *client)
+{
+	size_t need = 2 * virtio_largest_chain(vdev->id.device);
+
+	if (vdev->id.device == VIRTIO_ID_BALLOON) {
+		dev_info(&vdev->dev, "a balloon is not confined by memory-region\n");
+		return 0;
+	}
+	if (client->win->size < need)
+		dev_warn(&vdev->dev, "%s: %pOF: may be too small: %llu KiB, this kind of device needs %zu KiB\n",
+			 client->prop, client->win->region,
+			 (u64)client->win->size / SZ_1K, need / SZ_1K);
+	return virtio_check_addresses(vdev, client);
+}
+
 int __dma_window_virtio_check(struct virtio_device *vdev)
 {
 	struct device *dev = vdev->dev.parent;
@@ -72,10 +124,10 @@ int __dma_window_virtio_check(struct virtio_device *vdev)
 		return -EPERM;
 	}
 
-	/*
-	 * The balloon gives pages of all the guest's memory to the host by
-	 * number, and to do so it clears VIRTIO_F_ACCESS_PLATFORM.
-	 */
+	if (dma_window_has_window(dev) && client && client->or_mainline)
+		return virtio_check_pool(vdev, client);
+
+	/* A balloon cannot be: see __dma_window_virtio_confined(). */
 	if (vdev->id.device == VIRTIO_ID_BALLOON) {
 		dev_err(&vdev->dev, "a balloon cannot be confined to a restricted-dma-region\n");
 		return -EPERM;

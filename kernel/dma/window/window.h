@@ -401,6 +401,7 @@ struct dma_window {
  * @dev: the device
  * @win: its window
  * @prop: the property that names the region, for messages
+ * @or_mainline: the region is a pool that mainline would have served
  * @bus_base: bus address of the window's first byte, as the device sees it
  * @bus_last: bus address of the window's last byte
  * @class_aligned: what is naturally aligned in memory is so on the bus, up to the
@@ -426,6 +427,7 @@ struct dma_window_client {
 	struct device		*dev;
 	struct dma_window	*win;
 	const char		*prop;
+	bool			or_mainline;
 	dma_addr_t		bus_base;
 	dma_addr_t		bus_last;
 	u32			fast_max;
@@ -544,7 +546,8 @@ bool dma_window_client_names(struct dma_window *win,
 /**
  * enum dma_window_named - what firmware says about a device's region
  * @DMA_WINDOW_UNNAMED: nothing
- * @DMA_WINDOW_MAINLINE: a pool that swiotlb serves
+ * @DMA_WINDOW_MAINLINE: a pool that mainline serves
+ * @DMA_WINDOW_POOL: a pool that we serve if we can, else mainline
  * @DMA_WINDOW_BRIDGE: a PCI bridge on the way from endpoints to a region; a
  *	bridge has no business with DMA, and gets none
  * @DMA_WINDOW_NAMED: a region that we serve, or refuse
@@ -552,6 +555,7 @@ bool dma_window_client_names(struct dma_window *win,
 enum dma_window_named {
 	DMA_WINDOW_UNNAMED,
 	DMA_WINDOW_MAINLINE,
+	DMA_WINDOW_POOL,
 	DMA_WINDOW_BRIDGE,
 	DMA_WINDOW_NAMED,
 };
@@ -561,11 +565,13 @@ enum dma_window_named {
  * @holder: the node that has the property (reference held)
  * @prop: the property
  * @region: the node that the property names, or NULL (reference held)
+ * @or_mainline: mainline serves the region if we do not
  */
 struct dma_window_ref {
 	struct device_node	*holder;
 	const char		*prop;
 	struct device_node	*region;
+	bool			or_mainline;
 };
 
 enum dma_window_named dma_window_ref_find(struct device *dev,
@@ -579,6 +585,10 @@ bool dma_window_iommu_named(struct device *dev, struct device_node *np,
 int dma_window_region_check(struct device *dev,
 			    const struct dma_window_ref *ref,
 			    phys_addr_t *base, phys_addr_t *size);
+int dma_window_region_check_memory(struct device *dev,
+				   const struct dma_window_ref *ref,
+				   phys_addr_t base, phys_addr_t size);
+bool dma_window_region_claimed(const struct dma_window_ref *ref);
 int dma_window_region_claim(struct device *dev,
 			    const struct dma_window_ref *ref);
 

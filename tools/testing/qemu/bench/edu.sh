@@ -17,7 +17,7 @@ bench_devices() {
 	device edu,addr=3,dma_mask=0xffffffff
 	PATHS="direct=$(pci_name 3)"
 	if [ -z "${1:-}" ]; then
-		append dma_window.mainline_pool=1
+		append dma_window.pools=mainline
 		region pool 0x50000000 0x4000000 'compatible = "restricted-dma-pool";'
 		region win 0x54000000 0x4000000
 		device edu,addr=1,dma_mask=0xffffffff
