@@ -30,6 +30,9 @@ struct virtio_device;
  * sets this attribute copies back no more than the device says it wrote
  * (dma_sync_single_for_cpu() of that much, then an unmap with
  * DMA_ATTR_SKIP_CPU_SYNC), and never looks further.
+ *
+ * A bit far above those of <linux/dma-mapping.h>, which are no ABI: ops.c asserts
+ * that the two do not meet.
  */
 #define DMA_ATTR_WINDOW_NO_FILL		BIT(30)
 

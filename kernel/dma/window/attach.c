@@ -94,6 +94,34 @@ bool dma_window_client_names(struct dma_window *win,
 	return true;
 }
 
+/**
+ * dma_window_metadata() - what a window costs besides its memory
+ * @win: the window
+ *
+ * Context: any.
+ *
+ * Return: bytes, as the allocators round them: the pool, the window's own record,
+ * and those of its devices; without the records of live mappings.
+ */
+size_t dma_window_metadata(struct dma_window *win)
+{
+	size_t bytes = kmalloc_size_roundup(sizeof(*win)) - sizeof(win->pool) +
+		       dma_window_pool_metadata(&win->pool);
+	struct dma_window_client *client;
+	int i;
+
+	rcu_read_lock();
+	hash_for_each_rcu(dma_window_clients, i, client, node) {
+		if (client->win != win)
+			continue;
+		bytes += kmalloc_size_roundup(sizeof(*client));
+		if (client->stats)
+			bytes += num_possible_cpus() * sizeof(*client->stats);
+	}
+	rcu_read_unlock();
+	return bytes;
+}
+
 bool __dma_window_attached(const struct device *dev)
 {
 	return dev && (dma_window_has_window(dev) ||
@@ -276,12 +304,27 @@ static void client_reclaim(struct dma_window_client *client, bool gone)
 			 kept, client->win->name);
 }
 
+/* Tell why a driver has given up, if it is for the DMA mask that it tried last. */
+static void client_report_mask(struct dma_window_client *client)
+{
+	struct device *dev = client->dev;
+
+	if (!client->refused_mask)
+		return;
+	dev_err(dev, "%s: %pOF: ends at bus address %pad, out of reach of DMA mask %#llx (bus limit %#llx)\n",
+		client->prop, client->win->region, &client->bus_last,
+		client->refused_mask, dev->bus_dma_limit);
+	client->refused_mask = 0;
+}
+
 void __dma_window_unbound(struct device *dev)
 {
 	struct dma_window_client *client = dma_window_client_of(dev);
 
-	if (client)
-		client_reclaim(client, false);
+	if (!client)
+		return;
+	client_report_mask(client);
+	client_reclaim(client, false);
 }
 
 /* ---- States of a device ---- */

@@ -95,8 +95,7 @@ static int metadata_get(void *data, u64 *val)
 {
 	struct dma_window *win = data;
 
-	*val = kmalloc_size_roundup(sizeof(*win)) +
-	       dma_window_pool_metadata(&win->pool);
+	*val = dma_window_metadata(win);
 	return 0;
 }
 DEFINE_DEBUGFS_ATTRIBUTE(metadata_fops, metadata_get, NULL, "%llu\n");

@@ -20,6 +20,19 @@
 
 #include "bounce.h"
 
+/*
+ * DMA_ATTR_WINDOW_NO_FILL is no attribute of the kernel's: notice one that takes its
+ * bit. New ones are given the next bit from below.
+ */
+#ifndef DMA_ATTR_MMIO
+#define DMA_ATTR_MMIO	0
+#endif
+static_assert(!(DMA_ATTR_WINDOW_NO_FILL &
+		(DMA_ATTR_WEAK_ORDERING | DMA_ATTR_WRITE_COMBINE |
+		 DMA_ATTR_NO_KERNEL_MAPPING | DMA_ATTR_SKIP_CPU_SYNC |
+		 DMA_ATTR_FORCE_CONTIGUOUS | DMA_ATTR_ALLOC_SINGLE_PAGES |
+		 DMA_ATTR_NO_WARN | DMA_ATTR_PRIVILEGED | DMA_ATTR_MMIO)));
+
 /* linux/iommu-dma.h relies on the includes above. */
 #include <linux/iommu-dma.h>
 
@@ -314,12 +327,12 @@ static int window_mask_supported(struct device *dev, u64 mask)
 
 	if (!client)
 		return 0;
-	if (last <= min_not_zero(mask, dev->bus_dma_limit))
+	if (last <= min_not_zero(mask, dev->bus_dma_limit)) {
+		WRITE_ONCE(client->refused_mask, 0);
 		return 1;
-
-	dev_err(dev, "%s: %pOF: ends at bus address %pad, out of reach of DMA mask %#llx (bus limit %#llx)\n",
-		client->prop, client->win->region, &last, mask,
-		dev->bus_dma_limit);
+	}
+	/* Say so when the driver gives up: it may only try the mask. */
+	WRITE_ONCE(client->refused_mask, mask);
 	return 0;
 }
 

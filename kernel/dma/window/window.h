@@ -413,6 +413,7 @@ struct dma_window {
  * @in_place: behind an IOMMU, a bit for each direction in which buffers may be
  *	mapped in place
  * @stats: behind an IOMMU, the device's own counters, else NULL
+ * @refused_mask: the last DMA mask, if the window is out of its reach, else 0
  * @ratelimit: of its messages about a window that is full or out of reach
  * @warned: a bit for each kind of enum dma_window_bug that was logged
  * @floors: the floors of the device's virtqueues, by the number that is in
@@ -436,6 +437,7 @@ struct dma_window_client {
 	bool			class_aligned;
 	u8			in_place;
 	struct dma_window_device_stats __percpu *stats;
+	u64			refused_mask;
 	struct ratelimit_state	ratelimit;
 	unsigned long		warned;
 	struct xarray		floors;
@@ -539,6 +541,7 @@ static inline bool dma_window_has_window(const struct device *dev)
 	       dev->dma_ops == &dma_window_iommu_ops;
 }
 
+size_t dma_window_metadata(struct dma_window *win);
 bool dma_window_client_names(struct dma_window *win,
 			     void (*show)(void *arg, const char *name),
 			     void *arg);
