@@ -130,6 +130,14 @@ static inline bool dma_window_keeps_domain(struct device *dev)
 
 #endif /* CONFIG_DMA_WINDOW_IOMMU */
 
+#if defined(CONFIG_DMA_WINDOW) && defined(CONFIG_OF_EARLY_FLATTREE)
+void dma_window_keep_regions(bool capped);
+#else
+static inline void dma_window_keep_regions(bool capped)
+{
+}
+#endif
+
 #ifdef CONFIG_DMA_WINDOW
 
 DECLARE_STATIC_KEY_FALSE(dma_window_key);
