@@ -105,7 +105,7 @@ bool dma_window_client_names(struct dma_window *win,
  */
 size_t dma_window_metadata(struct dma_window *win)
 {
-	size_t bytes = kmalloc_size_roundup(sizeof(*win)) - sizeof(win->pool) +
+	size_t bytes = kmalloc_size_roundup(sizeof(*win)) +
 		       dma_window_pool_metadata(&win->pool);
 	struct dma_window_client *client;
 	int i;
