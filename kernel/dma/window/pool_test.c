@@ -611,6 +611,7 @@ static void test_floor(struct kunit *test)
 	KUNIT_EXPECT_NULL(test, floor_get(m, floor, 32, 5, 1));
 	/* Nor is what a device cannot reach, which is all from the floor's middle on. */
 	give(m, map[6]);
+	beyond.nslots = 4;
 	beyond.limit = floor + 16;
 	KUNIT_EXPECT_NULL(test, dma_window_pool_floor_alloc(&m->pool, &beyond, floor, 32));
 	map[6] = floor_get(m, floor, 32, 4, 4);

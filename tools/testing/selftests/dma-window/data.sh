@@ -103,34 +103,32 @@ press() {
 		"events=[{\"type\":\"key\",\"data\":{\"down\":$2,\"key\":{\"type\":\"qcode\",\"data\":\"$1\"}}}]"
 }
 
-# Keys that the host presses, all and in order: each an event and a SYN, twice.
+# Keys that the host presses, all and in order. On a slow machine, the kernel may
+# repeat some meanwhile.
 data_input() {
 	for node in "$(virtio "$device")"/input/input*/event*; do
 		node=/dev/input/${node##*/}
 	done
 	wait_for 5 [ -c "$node" ] || { echo "$node is missing" && return 1; }
-	dd if="$node" of=/tmp/keys bs=24 count=40 2>/dev/null &
+	dd if="$node" of=/tmp/keys bs=24 2>/dev/null &
 	reader=$!
 	# Wait: events count for who has the node open.
 	nap 100
 	for key in a b c d e f g h i j; do
-		if ! press $key true || ! press $key false; then
-			kill $reader
-			return 1
-		fi
+		press $key true >/dev/null
+		press $key false >/dev/null
 	done
-	wait_for 10 input_events 40 || {
-		kill $reader
-		echo "$(stat -c %s /tmp/keys) bytes, should be $((40 * 24))"
-		return 1
-	}
-	wait $reader
-	# Type 1, code, value 1: a to j in linux/input-event-codes.h.
-	equal "keys" "$(hexdump -v -e '12/2 "%u " "\n"' /tmp/keys |
-		awk '$9 == 1 && $11 == 1 { printf "%s ", $10 }')" \
-		"30 48 46 32 18 33 34 35 23 36 "
+	# a to j in linux/input-event-codes.h
+	wait_for 10 keys_are "30 48 46 32 18 33 34 35 23 36 " >/dev/null
+	kill $reader
+	keys_are "30 48 46 32 18 33 34 35 23 36 "
 }
-input_events() { [ "$(stat -c %s /tmp/keys)" -ge $(($1 * 24)) ]; }
+
+# Type 1, code, value 1: a key is pressed.
+keys_are() {
+	equal "keys" "$(hexdump -v -e '12/2 "%u " "\n"' /tmp/keys |
+		awk '$9 == 1 && $11 == 1 { printf "%s ", $10 }')" "$1"
+}
 
 # Wait until user space can use the device, and does use this one.
 settled() {
