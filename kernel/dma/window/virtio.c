@@ -124,6 +124,8 @@ int __dma_window_virtio_check(struct virtio_device *vdev)
 		return -EPERM;
 	}
 
+	if (client)
+		clear_bit(DMA_WINDOW_NO_FLOOR, &client->warned);
 	if (dma_window_has_window(dev) && client && client->or_mainline)
 		return virtio_check_pool(vdev, client);
 
@@ -147,7 +149,6 @@ int __dma_window_virtio_check(struct virtio_device *vdev)
 
 	if (virtio_check_addresses(vdev, client))
 		return -ENXIO;
-	clear_bit(DMA_WINDOW_NO_FLOOR, &client->warned);
 
 	need = 2 * virtio_largest_chain(vdev->id.device);
 	if (client->win->size < need) {
