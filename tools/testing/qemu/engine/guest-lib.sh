@@ -161,7 +161,7 @@ virtio() {
 shared_files() {
 	[ -z "$ACTION" ] || return 0
 	mkdir -p "$RUN/share"
-	head -c 8M /dev/urandom >"$RUN/share/big"
+	head -c 2M /dev/urandom >"$RUN/share/big"
 	ln -f "$RUN/share/big" "$RUN/big"
 	for _ in "$@"; do
 		: >"$RUN/share/copy-$1"
