@@ -7,6 +7,7 @@
 # are what they should be.
 #
 # usage: exhaust.sh WINDOW DEVICE...
+# ROUNDS is how often all is written and read back, 2 by default.
 
 # shellcheck source=lib.sh
 . "$(dirname "$(readlink -f "$0")")/lib.sh"
@@ -40,7 +41,7 @@ load() {
 	shift
 	rm -f /tmp/load.*
 	for d; do
-		"$DIR/blkio" "$(block "$d")" "$mode" 12 1024 1024 2 >"/tmp/load.$d" 2>&1 ||
+		"$DIR/blkio" "$(block "$d")" "$mode" 12 1024 1024 "${ROUNDS:-2}" >"/tmp/load.$d" 2>&1 ||
 			touch /tmp/load.failed &
 	done
 	wait
