@@ -41,7 +41,8 @@ load() {
 	shift
 	rm -f /tmp/load.*
 	for d; do
-		"$DIR/blkio" "$(block "$d")" "$mode" 12 1024 1024 "${ROUNDS:-2}" >"/tmp/load.$d" 2>&1 ||
+		"$DIR/blkio" "$(block "$d")" "$mode" 12 1024 1024 "${ROUNDS:-2}" \
+			>"/tmp/load.$d" 2>&1 ||
 			touch /tmp/load.failed &
 	done
 	wait
