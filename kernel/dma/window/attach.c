@@ -100,8 +100,8 @@ bool dma_window_client_names(struct dma_window *win,
  *
  * Context: any.
  *
- * Return: bytes, as the allocators round them: the pool, the window's own record,
- * and those of its devices; without the records of live mappings.
+ * Return: bytes, as the allocators round them: the pool with all its records, the
+ * window's own record, and those of its devices.
  */
 size_t dma_window_metadata(struct dma_window *win)
 {

@@ -3,9 +3,10 @@
  * Restricted DMA windows: a floor for each virtqueue.
  *
  * A floor is a run of slots that only one virtqueue takes from, and only when
- * there is no other room. The floor holds the largest chain that the driver
- * adds to the queue, so a queue with nothing in flight always takes one more
- * chain, whatever the window's other users do. A chain that finds no room while
+ * there is no other room. For the kinds of devices whose chains are bounded (see
+ * floor_want()), the floor holds the largest chain that the driver adds to the
+ * queue, so a queue with nothing in flight takes one more chain, whatever the
+ * window's other users do. A chain that finds no room while
  * others are in flight is told to the driver as a full ring (-ENOSPC), for which
  * virtio drivers wait already, and what they wait for comes: the completion of
  * a chain of their own.
@@ -49,7 +50,7 @@
 #define SHARE_OVERHEAD	8
 
 /*
- * What 4 KiB of a disk's request cost, in slots: two for the bytes, and one for
+ * Slots that 4 KiB of a disk's request cost: two for the bytes, and one for
  * the segment that they may be of, which may end within a slot. One segment more
  * is there for a request that does not begin with one.
  */

@@ -21,13 +21,13 @@
 #include "bounce.h"
 
 /*
- * DMA_ATTR_WINDOW_NO_FILL is no attribute of the kernel's: notice one that takes its
- * bit. New ones are given the next bit from below.
+ * DMA_ATTR_WINDOW_NO_FILL and _FLOOR are no attributes of the kernel's: notice one
+ * that takes a bit of theirs. New ones are given the next bit from below.
  */
 #ifndef DMA_ATTR_MMIO
 #define DMA_ATTR_MMIO	0
 #endif
-static_assert(!(DMA_ATTR_WINDOW_NO_FILL &
+static_assert(!((DMA_ATTR_WINDOW_NO_FILL | DMA_ATTR_WINDOW_FLOOR) &
 		(DMA_ATTR_WEAK_ORDERING | DMA_ATTR_WRITE_COMBINE |
 		 DMA_ATTR_NO_KERNEL_MAPPING | DMA_ATTR_SKIP_CPU_SYNC |
 		 DMA_ATTR_FORCE_CONTIGUOUS | DMA_ATTR_ALLOC_SINGLE_PAGES |

@@ -1191,7 +1191,7 @@ static unsigned int pool_gap(struct dma_window_pool *pool, unsigned int begin,
  * @used: filled with the slots in use
  * @largest: filled with the length of the largest run of other slots
  *
- * What CPUs keep, and retired runs, are not in use, but all of a floor is; a run
+ * Runs that CPUs keep, and retired ones, are not in use, but all of a floor is; a run
  * whose mapping is being made, or undone, is not at that moment. Changes nothing
  * and takes no lock: the figures are exact if nobody maps or unmaps meanwhile.
  *
@@ -1247,7 +1247,7 @@ static size_t pool_bits_bytes(const struct dma_window_pool *pool)
 	       array_size(2 * (size_t)pool->words, sizeof(*pool->tree));
 }
 
-/* What an array of @bytes costs. */
+/* Bytes that the allocator takes for an array of @bytes. */
 static size_t array_cost(size_t bytes)
 {
 	return bytes <= PAGE_SIZE / 2 ? kmalloc_size_roundup(bytes) :

@@ -609,7 +609,7 @@ static void test_floor(struct kunit *test)
 			break;
 	}
 	KUNIT_EXPECT_NULL(test, floor_get(m, floor, 32, 5, 1));
-	/* Nor is what a device cannot reach, which is all from the floor's middle on. */
+	/* Slots that a device cannot reach, all from the floor's middle on, are not. */
 	give(m, map[6]);
 	beyond.nslots = 4;
 	beyond.limit = floor + 16;
@@ -617,7 +617,7 @@ static void test_floor(struct kunit *test)
 	map[6] = floor_get(m, floor, 32, 4, 4);
 	KUNIT_ASSERT_NOT_NULL(test, map[6]);
 
-	/* What goes back to the floor is the floor's again. */
+	/* A run that goes back to the floor is the floor's again. */
 	i = dma_window_slot(&m->pool, map[3]);
 	give(m, map[3]);
 	map[3] = floor_get(m, floor, 32, 4, 4);
@@ -908,7 +908,7 @@ static void test_nslots(struct kunit *test)
 	KUNIT_EXPECT_LE(test, sizeof(map), 24);
 }
 
-/* What CPUs keep is left to them if it cannot help a request. */
+/* Runs that CPUs keep are left to them if they cannot help a request. */
 static void test_hopeless(struct kunit *test)
 {
 	struct model *m = model(test, 2048, 0);
