@@ -156,12 +156,13 @@ virtio() {
 	esac
 }
 
-# shared_files NAME...: what a "9p" or virtiofs has: a file of random bytes, and one
+# shared_files MIB NAME...: what a "9p" or virtiofs has: a file of random bytes, and one
 # for each NAME to copy to. Linked from where "host sha256" finds them.
 shared_files() {
 	[ -z "$ACTION" ] || return 0
 	mkdir -p "$RUN/share"
-	head -c 2M /dev/urandom >"$RUN/share/big"
+	head -c "$1M" /dev/urandom >"$RUN/share/big"
+	shift
 	ln -f "$RUN/share/big" "$RUN/big"
 	for _ in "$@"; do
 		: >"$RUN/share/copy-$1"
