@@ -12,7 +12,8 @@ BASE+SIZE with exit status 1.
 
 "flip" is what a hostile device can do: in every descriptor of a split ring it
 inverts the NEXT flag. The ring has to be in a memory backend with a file of
-SIZE bytes, at the guest-physical address BASE.
+SIZE bytes, at the guest-physical address BASE. The guest stands still meanwhile,
+and QEMU has taken every request: it would believe the flags, too.
 """
 
 import os
@@ -20,6 +21,7 @@ import socket
 import struct
 import sys
 import tempfile
+import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path += [os.path.join(HERE, "..", room) for room in ("engine",)]
@@ -136,7 +138,33 @@ def backing_file(pid, size):
     raise qmp.QMPError(f"QEMU has no memory backend of {size} bytes")
 
 
+def all_taken(device):
+    """Whether QEMU has read every request that the driver has made available."""
+    for number, queue in device.queues.items():
+        state = device.monitor.command("x-query-virtio-queue-status", path=device.path,
+                                       queue=number)
+        index = struct.unpack("<HH", device.memory(queue["vring-avail"], 4))[1]
+        if state["last-avail-idx"] != index:
+            return False
+    return True
+
+
 def flip(device, pid, base, size):
+    for _ in range(100):
+        device.monitor.command("stop")
+        if all_taken(device):
+            break
+        device.monitor.command("cont")
+        time.sleep(0.1)
+    else:
+        raise qmp.QMPError(f"{device.path} leaves requests in its queues")
+    try:
+        return flip_all(device, pid, base, size)
+    finally:
+        device.monitor.command("cont")
+
+
+def flip_all(device, pid, base, size):
     fd = backing_file(pid, size)
     flipped = 0
     for queue in device.queues.values():
