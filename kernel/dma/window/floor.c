@@ -35,6 +35,7 @@
 #include <linux/virtio_config.h>
 #include <uapi/linux/virtio_blk.h>
 #include <uapi/linux/virtio_console.h>
+#include <uapi/linux/virtio_crypto.h>
 #include <uapi/linux/virtio_ids.h>
 #include <uapi/linux/virtio_net.h>
 #include <uapi/linux/virtio_scsi.h>
@@ -201,6 +202,20 @@ static struct floor_want floor_want_vsock(unsigned int index)
 	}
 }
 
+/* A request of 64 KiB there and back: dm-crypt's are smaller, AF_ALG's may be larger. */
+static struct floor_want floor_want_crypto(struct virtio_device *vdev,
+					   unsigned int index)
+{
+	u32 data_queues;
+
+	virtio_cread(vdev, struct virtio_crypto_config, max_dataqueues, &data_queues);
+	/* The control queue: a request, a key and a status. */
+	if (index >= data_queues)
+		return (struct floor_want){ .nslots = 4 };
+	/* The first and last page of both may be parts; header, IV and status. */
+	return (struct floor_want){ .nslots = chain_slots(2 * SZ_64K, 4 + 3) };
+}
+
 /*
  * The largest chains of drivers. Where a driver's bound is not in a header, the
  * comment names the constant.
@@ -235,6 +250,7 @@ static struct floor_want floor_want(struct virtio_device *vdev,
 			.nslots = index ? 256 * SLOTS_OF_PAGE + 16 : 4,
 		};
 	case VIRTIO_ID_CRYPTO:
+		return floor_want_crypto(vdev, index);
 	case VIRTIO_ID_GPU:
 	case VIRTIO_ID_SOUND:
 		/* Chains of any size: whatever a share holds. */

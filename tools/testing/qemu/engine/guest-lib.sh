@@ -118,7 +118,7 @@ test_refusals() {
 # virtio KIND ID PLACE OPTIONS...: a device with what is behind it. PLACE is
 # pci:SLOT, mmio:N or BUS:SLOT for one below a port.
 virtio() {
-	local kind=$1 id=$2 place=$3 opts=${4:+,$4} type slot=${3#*:} bus
+	local kind=$1 id=$2 place=$3 opts=${4:+,$4} type slot=${3#*:} bus n
 
 	case $place in
 	pci:*) type=pci bus="addr=$(printf '0x%x' "$slot")" ;;
@@ -141,6 +141,17 @@ virtio() {
 		echo_server "$id"
 		device "virtio-serial-$type,id=$id,max_ports=2,$bus$opts"
 		device "virtserialport,bus=$id.0,chardev=$id,nr=1"
+		;;
+	ports)
+		device "virtio-serial-$type,id=$id,max_ports=5,$bus$opts"
+		for n in 1 2 3 4; do
+			echo_server "$id-$n"
+			device "virtserialport,bus=$id.0,chardev=$id-$n,nr=$n"
+		done
+		;;
+	crypto)
+		qemu -object "cryptodev-backend-builtin,id=$id"
+		device "virtio-crypto-$type,id=$id,cryptodev=$id,$bus$opts"
 		;;
 	net)
 		# HUB is set by whoever wants two of them connected.

@@ -32,19 +32,42 @@ data_rng() {
 		      exit bad }' /tmp/rng
 }
 
-# The host echoes what it gets.
+# The host echoes what it gets: on all ports of the device at once.
 data_console() {
-	port=$(virtio "$device") || return 1
-	port=$(find "$port/virtio-ports/" -maxdepth 1 -name 'vport*' | head -n 1)
-	port=/dev/${port##*/}
-	wait_for 5 [ -c "$port" ] || return 1
-	head -c 262144 /dev/urandom >/tmp/sent
-	(exec 3<>"$port"
-	 cat /tmp/sent >&3 &
-	 head -c 262144 <&3 >/tmp/echoed
-	 wait)
-	cmp /tmp/sent /tmp/echoed
+	ports=$(virtio "$device") || return 1
+	ports=$(find "$ports/virtio-ports/" -maxdepth 1 -name 'vport*') echoes=''
+	rm -f /tmp/echo.*
+	for port in $ports; do
+		echo_on "/dev/${port##*/}" >"/tmp/echo.${port##*/}" 2>&1 &
+		echoes="$echoes $!"
+	done
+	rc=0
+	for echo in $echoes; do
+		wait "$echo" || rc=1
+	done
+	cat /tmp/echo.*
+	[ -n "$echoes" ] || { echo "$device has no port" && return 1; }
+	return $rc
 }
+data_ports() { data_console; }
+
+# echo_on PORT: 256 KiB there and back.
+echo_on() {
+	sent=/tmp/sent.${1##*/} echoed=/tmp/echoed.${1##*/}
+	wait_for 5 [ -c "$1" ] || return 1
+	head -c 262144 /dev/urandom >"$sent"
+	(exec 3<>"$1"
+	 cat "$sent" >&3 &
+	 head -c 262144 <&3 >"$echoed"
+	 wait)
+	cmp "$sent" "$echoed"
+}
+
+# A host that sends everything back.
+data_vsock() { "$DIR/vsockecho" 4 131072; }
+
+# The host's AES against the kernel's.
+data_crypto() { "$DIR/cipher" 4 20; }
 
 interface() {
 	net_dir=$(virtio "$1") || return 1
@@ -54,6 +77,17 @@ interface() {
 data_net() {
 	a=$(interface "$device") && b=$(interface "$peer") || return 1
 	"$DIR/netpair" "$a" "$b" 400
+}
+
+# Segments of up to 64 KiB that nobody cuts, from each CPU: each has a queue pair.
+data_tso() {
+	a=$(interface "$device") && b=$(interface "$peer") || return 1
+	"$DIR/netpair" "$a" "$b" 100 || return 1
+	for cpu in /sys/devices/system/cpu/cpu[0-9]*; do
+		cpu=${cpu##*/cpu}
+		taskset "$(printf '%x' $((1 << cpu)))" "$DIR/netpair" "$a" "$b" 12 65000 ||
+			return 1
+	done
 }
 
 # Files of the host, read and written by several readers at once, in calls as large
@@ -99,8 +133,9 @@ files() {
 
 # press KEY true|false: the host presses a key, or lets go of it.
 press() {
+	key="{\"type\":\"qcode\",\"data\":\"$1\"}"
 	host qmp input-send-event \
-		"events=[{\"type\":\"key\",\"data\":{\"down\":$2,\"key\":{\"type\":\"qcode\",\"data\":\"$1\"}}}]"
+		"events=[{\"type\":\"key\",\"data\":{\"down\":$2,\"key\":$key}}]"
 }
 
 # Keys that the host presses, all and in order. On a slow machine, the kernel may
@@ -114,9 +149,9 @@ data_input() {
 	reader=$!
 	# Wait: events count for who has the node open.
 	nap 100
-	for key in a b c d e f g h i j; do
-		press $key true >/dev/null
-		press $key false >/dev/null
+	for letter in a b c d e f g h i j; do
+		press $letter true >/dev/null
+		press $letter false >/dev/null
 	done
 	# a to j in linux/input-event-codes.h
 	wait_for 10 keys_are "30 48 46 32 18 33 34 35 23 36 " >/dev/null

@@ -6,7 +6,7 @@
 # window full.
 #
 # usage: full.sh KIND DEVICE WINDOW ID DISK [PEER]
-#   KIND, DEVICE, WINDOW, ID, PEER   as for virtio.sh; also 9p, fs and input
+#   KIND, DEVICE, WINDOW, ID, PEER   as for virtio.sh; also 9p, fs, input, and those of data.sh
 #   DISK                             transport of a disk in the same window
 
 # shellcheck source=lib.sh

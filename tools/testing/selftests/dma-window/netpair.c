@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Send frames of all sizes between two network interfaces that the host has
- * connected, both ways, and verify every byte that arrives.
+ * connected, both ways, and verify every byte that arrives. With a largest size above
+ * that of Ethernet they are TCP segments that nobody has cut yet, and that arrive so.
  *
  * A helper of the tests here; prints one line, exits with 0 if all is well.
  */
@@ -10,28 +11,42 @@
 #include <errno.h>
 #include <linux/if_ether.h>
 #include <linux/if_packet.h>
+#include <linux/virtio_net.h>
 #include <net/if.h>
+#include <netinet/ip.h>
+#include <netinet/tcp.h>
 #include <poll.h>
+#include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 /* IEEE 802: for local experiments. */
 #define PROTOCOL	0x88b5
 #define MAX_FRAME	1514
+/* The most that a segment's length field says, with an Ethernet header. */
+#define MAX_SEGMENT	(65535 + ETH_HLEN)
+#define SEGMENT_HEADERS	(ETH_HLEN + sizeof(struct iphdr) + sizeof(struct tcphdr))
 /* In flight at a time, so that the smallest receive ring does not overflow. */
 #define BATCH		16
 
+/* The begin of the payload. */
 struct frame {
-	struct ethhdr eth;
-	uint16_t unused;
 	uint32_t number;
 	uint32_t length;
 };
+
+/* Of a whole frame, headers included. */
+static size_t largest = MAX_FRAME;
+static size_t headers = ETH_HLEN;
+
+static uint8_t out[MAX_SEGMENT], in[MAX_SEGMENT + 64];
 
 struct port {
 	const char *name;
@@ -39,15 +54,25 @@ struct port {
 	uint8_t mac[ETH_ALEN];
 };
 
+static bool segments(void)
+{
+	return largest > MAX_FRAME;
+}
+
 static int port_open(struct port *p, const char *name)
 {
-	struct sockaddr_ll addr = { .sll_family = AF_PACKET,
-				    .sll_protocol = htons(PROTOCOL) };
+	unsigned short protocol = htons(segments() ? ETH_P_IP : PROTOCOL);
+	struct sockaddr_ll addr = { .sll_family = AF_PACKET, .sll_protocol = protocol };
+	int on = 1, room = 16 << 20;
 	struct ifreq ifr = {};
 
 	p->name = name;
-	p->fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, htons(PROTOCOL));
+	p->fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, protocol);
 	if (p->fd < 0)
+		return -1;
+	if (segments() &&
+	    (setsockopt(p->fd, SOL_PACKET, PACKET_VNET_HDR, &on, sizeof(on)) ||
+	     setsockopt(p->fd, SOL_SOCKET, SO_RCVBUFFORCE, &room, sizeof(room))))
 		return -1;
 	snprintf(ifr.ifr_name, sizeof(ifr.ifr_name), "%s", name);
 	if (ioctl(p->fd, SIOCGIFHWADDR, &ifr))
@@ -69,26 +94,63 @@ static uint8_t byte_of(uint32_t number, size_t i)
 
 static size_t length_of(uint32_t number)
 {
-	size_t least = ETH_ZLEN;
+	size_t least = segments() ? MAX_FRAME + 1 : ETH_ZLEN;
+	size_t step = segments() ? 6007 : 37;
 
-	return least + number * 37 % (MAX_FRAME - least + 1);
+	return least + number * step % (largest - least + 1);
+}
+
+static uint16_t ip_checksum(const void *header)
+{
+	const uint16_t *word = header;
+	uint32_t sum = 0;
+	int i;
+
+	for (i = 0; i < 10; i++)
+		sum += word[i];
+	sum = (sum & 0xffff) + (sum >> 16);
+	return ~(sum + (sum >> 16));
+}
+
+/* Headers of a segment that the device, or the receiver, is to cut and sum up. */
+static void segment_headers(uint8_t *buf, size_t len, struct virtio_net_hdr *hdr)
+{
+	struct iphdr ip = { .version = 4, .ihl = 5, .ttl = 64, .protocol = IPPROTO_TCP,
+			    .tot_len = htons(len - ETH_HLEN),
+			    .saddr = htonl(0xc0000201), .daddr = htonl(0xc0000202) };
+	struct tcphdr tcp = { .source = htons(9), .dest = htons(9), .doff = 5, .ack = 1 };
+
+	ip.check = ip_checksum(&ip);
+	memcpy(buf + ETH_HLEN, &ip, sizeof(ip));
+	memcpy(buf + ETH_HLEN + sizeof(ip), &tcp, sizeof(tcp));
+	*hdr = (struct virtio_net_hdr) {
+		.flags = VIRTIO_NET_HDR_F_NEEDS_CSUM,
+		.gso_type = VIRTIO_NET_HDR_GSO_TCPV4,
+		.hdr_len = SEGMENT_HEADERS,
+		.gso_size = MAX_FRAME - SEGMENT_HEADERS,
+		.csum_start = ETH_HLEN + sizeof(ip),
+		.csum_offset = offsetof(struct tcphdr, check),
+	};
 }
 
 static int send_frame(struct port *from, struct port *to, uint32_t number)
 {
-	uint32_t words[MAX_FRAME / 4 + 1] = {};
-	uint8_t *buf = (void *)words;
-	struct frame *f = (void *)words;
-	size_t len = length_of(number), i;
+	struct ethhdr eth = { .h_proto = htons(segments() ? ETH_P_IP : PROTOCOL) };
+	struct frame frame = { .number = number, .length = length_of(number) };
+	size_t len = frame.length, i;
+	struct virtio_net_hdr hdr;
+	struct iovec iov[] = { { &hdr, sizeof(hdr) }, { out, len } };
+	int skip = !segments();
 
-	memcpy(f->eth.h_dest, to->mac, ETH_ALEN);
-	memcpy(f->eth.h_source, from->mac, ETH_ALEN);
-	f->eth.h_proto = htons(PROTOCOL);
-	f->number = number;
-	f->length = len;
-	for (i = sizeof(*f); i < len; i++)
-		buf[i] = byte_of(number, i);
-	if (send(from->fd, buf, len, 0) == (ssize_t)len)
+	memcpy(eth.h_dest, to->mac, ETH_ALEN);
+	memcpy(eth.h_source, from->mac, ETH_ALEN);
+	memcpy(out, &eth, sizeof(eth));
+	if (segments())
+		segment_headers(out, len, &hdr);
+	memcpy(out + headers, &frame, sizeof(frame));
+	for (i = headers + sizeof(frame); i < len; i++)
+		out[i] = byte_of(number, i);
+	if (writev(from->fd, iov + skip, 2 - skip) > 0)
 		return 0;
 	printf("%s: send: %s\n", from->name, strerror(errno));
 	return -1;
@@ -106,26 +168,34 @@ static unsigned int slow(void)
 static int receive_frame(struct port *at, uint32_t number)
 {
 	struct pollfd pfd = { .fd = at->fd, .events = POLLIN };
-	uint32_t words[MAX_FRAME / 4 + 16];
-	uint8_t *buf = (void *)words;
-	struct frame *f = (void *)words;
 	size_t want = length_of(number), i;
+	struct virtio_net_hdr hdr = {};
+	struct iovec iov[] = { { &hdr, sizeof(hdr) }, { in, sizeof(in) } };
+	int skip = !segments();
+	struct frame frame;
 	ssize_t len;
 
 	if (poll(&pfd, 1, 5000 * slow()) != 1) {
 		printf("%s: frame %u did not arrive\n", at->name, number);
 		return -1;
 	}
-	len = recv(at->fd, buf, sizeof(words), 0);
-	if (len != (ssize_t)want || f->number != number || f->length != want) {
+	len = readv(at->fd, iov + skip, 2 - skip);
+	if (segments())
+		len -= sizeof(hdr);
+	memcpy(&frame, in + headers, sizeof(frame));
+	if (len != (ssize_t)want || frame.number != number || frame.length != want) {
 		printf("%s: frame %u of %zu bytes arrived as %u of %zd\n", at->name,
-		       number, want, f->number, len);
+		       number, want, frame.number, len);
 		return -1;
 	}
-	for (i = sizeof(*f); i < want; i++) {
-		if (buf[i] != byte_of(number, i)) {
+	if (segments() && hdr.gso_type != VIRTIO_NET_HDR_GSO_TCPV4) {
+		printf("%s: frame %u arrived cut\n", at->name, number);
+		return -1;
+	}
+	for (i = headers + sizeof(frame); i < want; i++) {
+		if (in[i] != byte_of(number, i)) {
 			printf("%s: frame %u: byte %zu is %#x, should be %#x\n",
-			       at->name, number, i, buf[i], byte_of(number, i));
+			       at->name, number, i, in[i], byte_of(number, i));
 			return -1;
 		}
 	}
@@ -138,11 +208,20 @@ int main(int argc, char **argv)
 	uint32_t count, sent = 0, received = 0;
 	int way;
 
-	if (argc != 4) {
-		fprintf(stderr, "usage: netpair INTERFACE INTERFACE FRAMES\n");
+	if (argc != 4 && argc != 5) {
+		fprintf(stderr, "usage: netpair INTERFACE INTERFACE FRAMES [LARGEST]\n");
 		return 2;
 	}
 	count = strtoul(argv[3], NULL, 0);
+	if (argc == 5)
+		largest = strtoul(argv[4], NULL, 0);
+	if (largest < MAX_FRAME || largest > MAX_SEGMENT) {
+		fprintf(stderr, "netpair: frames of %u to %u bytes\n", MAX_FRAME,
+			(unsigned int)MAX_SEGMENT);
+		return 2;
+	}
+	if (segments())
+		headers = SEGMENT_HEADERS;
 	for (way = 0; way < 2; way++) {
 		if (port_open(&port[way], argv[1 + way])) {
 			printf("%s: %s\n", argv[1 + way], strerror(errno));
