@@ -56,6 +56,11 @@ kunit: ## the pool's KUnit tests in a user-mode kernel, without a guest
 ##   two minutes the first time, seconds later
 	@scripts/kunit
 
+.PHONY: soak
+soak: ## random tests with new seeds, and everything at once (long)
+##   MINUTES=n: 10 by default, and 200 device trees at least; SEED=n: repeat a run
+	@scripts/soak
+
 .PHONY: mutants
 mutants: ## break the code on purpose, see whether the tests notice (long)
 ##   M=GLOB: only these (scripts/mutants --list); results in build/mutants/
@@ -95,7 +100,7 @@ vhost: ## build the host tools (vhost-user-guard)
 .PHONY: clean
 clean: ## remove what was built; sources and downloads stay
 	rm -rf $(addprefix $(BUILD)/,bench check guest initramfs kernel kunit log mutants run \
-		series series-check vhost)
+		series series-check soak vhost)
 
 .PHONY: distclean
 distclean: clean ## remove sources, downloads and the compiler cache, too

@@ -10,6 +10,7 @@
 #include <linux/delay.h>
 #include <linux/kthread.h>
 #include <linux/log2.h>
+#include <linux/moduleparam.h>
 #include <linux/prandom.h>
 #include <linux/slab.h>
 
@@ -38,6 +39,12 @@ static unsigned int slot_of(struct model *m, struct dma_window_mapping *map)
 	return dma_window_slot(&m->pool, map);
 }
 
+/* By another seed, make soak has these tests take other sequences. */
+static unsigned long test_seed;
+#undef MODULE_PARAM_PREFIX
+#define MODULE_PARAM_PREFIX "dma_window."
+module_param(test_seed, ulong, 0400);
+
 static unsigned int used(struct model *m)
 {
 	unsigned int used, largest;
@@ -58,7 +65,7 @@ static struct model *model(struct kunit *test, unsigned int nslots, u64 first)
 	KUNIT_ASSERT_NOT_NULL(test, m);
 	KUNIT_ASSERT_LE(test, nslots, MAX_SLOTS);
 	KUNIT_ASSERT_EQ(test, dma_window_pool_init(&m->pool, nslots, first), 0);
-	prandom_seed_state(&m->rnd, nslots + first);
+	prandom_seed_state(&m->rnd, nslots + first + test_seed);
 	return m;
 }
 
@@ -1140,7 +1147,7 @@ static void test_race(struct kunit *test)
 	KUNIT_ASSERT_NOT_NULL(test, racers);
 	for (i = 0; i < n; i++) {
 		racers[i].m = m;
-		racers[i].seed = i;
+		racers[i].seed = i + test_seed;
 		init_completion(&racers[i].done);
 		task = kthread_run(racer, &racers[i], "dma-window/%u", i);
 		if (IS_ERR(task)) {
