@@ -383,6 +383,9 @@ UNFIT = [
      "any number of arguments"),
     ("a macro", "#define f(a) \\\n\t(a)\n", "f", "not a function"),
     ("the whole file", "int f;\n", "*", "not a function"),
+    ("what runs early", "static void __init f(int a)\n{\n}\nlate_initcall(g);\n", "f",
+     "before the parameter is known"),
+    ("an initcall", "static int __init f(void)\n{\n}\nlate_initcall(f);\n", "f", ""),
 ]
 
 
@@ -392,10 +395,12 @@ def check_unfit(case):
     mutant = mutants.Mutant("canned", "kernel/canned.c", edits=[mutants.Edit(where, ["x"], [])])
     try:
         schemata.check(mutant, mutants.definitions(text))
-        schemata.parameters(text.partition("\n{")[0])
+        head = text.partition("\n{")[0]
+        schemata.parameters(head)
+        schemata.check_boot(where, head, text)
     except schemata.Unfit as e:
-        return "" if expected in str(e) else f"it says: {e}"
-    return "it fits"
+        return "" if expected and expected in str(e) else f"it says: {e}"
+    return "it fits" if expected else ""
 
 
 # Name, arguments of scripts/guest, what it must print; the folder has two files.
@@ -428,7 +433,8 @@ def main():
     cases += [(f"patience with {case[0]}", check_patience, case) for case in PATIENCE]
     cases += [(f"mutant in {case[0]}", check_edits, case) for case in EDITS]
     cases += [(f"kernel with {case[0]}", check_schemata, case) for case in SCHEMATA]
-    cases += [(f"no kernel with {case[0]}", check_unfit, case) for case in UNFIT]
+    cases += [(f"{'no ' if case[3] else 'a '}kernel with {case[0]}", check_unfit, case)
+              for case in UNFIT]
     cases += [(f"guest by {case[0]}", check_variants, case) for case in VARIANTS]
     print(f"KTAP version 1\n1..{len(cases)}")
     failed = 0

@@ -96,6 +96,12 @@ def clone(lines, name, number):
     return f"#define {name} {name}__mutant{number}\n{text}\n#undef {name}"
 
 
+def check_boot(name, head, text):
+    """Raise if a function may run before the command line has been read."""
+    if "__init" in head.split() and not re.search(rf"_initcall\(\s*{name}\s*\)", text):
+        raise Unfit(f"{name} may run before the parameter is known")
+
+
 def check(mutant, scopes):
     """Raise if a mutant has to be built by itself."""
     if not mutant.file.startswith(("kernel/", "drivers/")):
@@ -154,7 +160,9 @@ def main():
             for edit in mutant.edits:
                 d = next(d for d in scopes if d.name == edit.where and d.kind == "function")
                 body = texts[mutant.file].split("\n")[d.first:d.last + 1]
-                parameters("\n".join(body).partition("\n{")[0])
+                head = "\n".join(body).partition("\n{")[0]
+                parameters(head)
+                check_boot(edit.where, head, texts[mutant.file])
             rewrite(texts[mutant.file], [(number, mutant)])
             files.setdefault(mutant.file, []).append((number, mutant))
             out.append(f"{mutant.name}\t{number}\t")
