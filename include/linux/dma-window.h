@@ -157,6 +157,8 @@ unsigned int __dma_window_max_segments(struct device *dev, unsigned int limit);
 int __dma_window_vq_create(struct dma_window_vq *vq, struct virtio_device *vdev,
 			   struct device *dev, unsigned int index);
 void __dma_window_vq_destroy(struct dma_window_vq *vq, struct device *dev);
+bool __dma_window_vq_floor_is_free(const struct dma_window_vq *vq,
+				   struct device *dev);
 void __dma_window_vq_init(struct dma_window_vq *vq, struct virtio_device *vdev,
 			  struct device *dev);
 void __dma_window_vq_unmap(struct dma_window_vq *vq, struct device *dev,
@@ -335,6 +337,21 @@ static inline bool dma_window_vq_waits(const struct dma_window_vq *vq)
 }
 
 /**
+ * dma_window_vq_floor_is_free() - is there room for a chain in any case?
+ * @vq: of the virtqueue; dma_window_vq_waits() is true
+ * @dev: the device that does the DMA
+ *
+ * Context: any. Nobody adds to the virtqueue meanwhile.
+ *
+ * Return: true if no chain in flight has slots of the floor.
+ */
+static inline bool dma_window_vq_floor_is_free(const struct dma_window_vq *vq,
+					       struct device *dev)
+{
+	return __dma_window_vq_floor_is_free(vq, dev);
+}
+
+/**
  * dma_window_vq_init() - copy back what was written, if there is a window
  * @vq: of a virtqueue that has no buffers
  * @vdev: its virtio device
@@ -494,6 +511,12 @@ static inline void dma_window_vq_destroy(struct dma_window_vq *vq,
 static inline bool dma_window_vq_waits(const struct dma_window_vq *vq)
 {
 	return false;
+}
+
+static inline bool dma_window_vq_floor_is_free(const struct dma_window_vq *vq,
+					       struct device *dev)
+{
+	return true;
 }
 
 static inline void dma_window_vq_init(struct dma_window_vq *vq,

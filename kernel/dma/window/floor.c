@@ -353,6 +353,25 @@ free:
 }
 EXPORT_SYMBOL_GPL(__dma_window_vq_create);
 
+bool __dma_window_vq_floor_is_free(const struct dma_window_vq *vq,
+				   struct device *dev)
+{
+	struct dma_window_client *client = dma_window_client_of(dev);
+	struct floor *floor;
+	bool is_free = true;
+
+	if (!client)
+		return true;
+	rcu_read_lock();
+	floor = xa_load(&client->floors, vq->floor);
+	if (floor)
+		is_free = dma_window_pool_floor_is_free(&client->win->pool,
+							floor->slot, floor->nslots);
+	rcu_read_unlock();
+	return is_free;
+}
+EXPORT_SYMBOL_GPL(__dma_window_vq_floor_is_free);
+
 static void floor_free(struct dma_window_client *client, struct floor *floor)
 {
 	dma_window_pool_floor_release(&client->win->pool, floor->slot,

@@ -971,6 +971,25 @@ unsigned int dma_window_pool_floor_reserve(struct dma_window_pool *pool,
 }
 
 /**
+ * dma_window_pool_floor_is_free() - has a floor all of its slots?
+ * @pool: the pool
+ * @slot: what dma_window_pool_floor_reserve() returned
+ * @nslots: how many
+ *
+ * Without a lock: who else frees slots of it meanwhile may be missed.
+ *
+ * Context: any.
+ *
+ * Return: true if no mapping has any of its slots.
+ */
+bool dma_window_pool_floor_is_free(struct dma_window_pool *pool,
+				   unsigned int slot, unsigned int nslots)
+{
+	return find_next_zero_bit(pool->floor_free, slot + nslots, slot) >=
+	       slot + nslots;
+}
+
+/**
  * dma_window_pool_floor_release() - give the slots of a floor back
  * @pool: the pool
  * @slot: what dma_window_pool_floor_reserve() returned

@@ -231,6 +231,8 @@ void dma_window_pool_forget(struct dma_window_pool *pool,
 			    struct dma_window_client *client);
 unsigned int dma_window_pool_floor_reserve(struct dma_window_pool *pool,
 					   unsigned int nslots);
+bool dma_window_pool_floor_is_free(struct dma_window_pool *pool,
+				   unsigned int slot, unsigned int nslots);
 void dma_window_pool_floor_release(struct dma_window_pool *pool,
 				   unsigned int slot, unsigned int nslots);
 struct dma_window_mapping *

@@ -149,6 +149,7 @@ virtio() {
 			device "virtserialport,bus=$id.0,chardev=$id-$n,nr=$n"
 		done
 		;;
+	gpu) device "virtio-gpu-$type,id=$id,xres=320,yres=240,$bus$opts" ;;
 	crypto)
 		qemu -object "cryptodev-backend-builtin,id=$id"
 		device "virtio-crypto-$type,id=$id,cryptodev=$id,$bus$opts"
@@ -185,6 +186,14 @@ shared_files() {
 # For the tests: host vq_inside ID BASE SIZE, host vq_flip ID BASE SIZE.
 host_vq_inside() { python3 "$Q/host/rings.py" "$SOCK/qmp" inside "$@"; }
 host_vq_flip() { python3 "$Q/host/rings.py" "$SOCK/qmp" flip "$@"; }
+
+# host screen ID: the sum of what the display ID shows, as a PPM file.
+host_screen() {
+	local file=$RUN/$1.ppm
+
+	qmp screendump "filename=$file" "device=$1" >/dev/null
+	sha256sum <"$file" | cut -d' ' -f1
+}
 
 # every_on_mmio FEATURES PACKED: all kinds of device on virtio-mmio; FEATURES
 # they negotiate, PACKED options of those that are to have packed rings.

@@ -66,6 +66,29 @@ echo_on() {
 # A host that sends everything back.
 data_vsock() { "$DIR/vsockecho" 4 131072; }
 
+# Frames on a screen: what the host sees is the last of them, every pixel.
+data_gpu() {
+	for card in "$(virtio "$device")"/drm/card* "$(sysfs "$device")"/drm/card*; do
+		[ ! -d "$card" ] || break
+	done
+	card=/dev/dri/${card##*/}
+	wait_for 5 [ -c "$card" ] || { echo "$card is missing" && return 1; }
+	rm -f /tmp/screen.ppm
+	mkfifo /tmp/shown 2>/dev/null
+	"$DIR/screen" "$card" 30 /tmp/screen.ppm </tmp/shown >/tmp/screen.out 2>&1 &
+	screen=$!
+	exec 4>/tmp/shown
+	rc=0
+	wait_for 30 [ -s /tmp/screen.ppm ] || rc=1
+	[ $rc -ne 0 ] ||
+		equal "checksum of the screen" "$(host screen "$id")" \
+			"$(sha256sum </tmp/screen.ppm | cut -d' ' -f1)" || rc=1
+	exec 4>&-
+	wait $screen || rc=1
+	[ $rc -eq 0 ] || cat /tmp/screen.out
+	return $rc
+}
+
 # The host's AES against the kernel's.
 data_crypto() { "$DIR/cipher" 4 20; }
 
