@@ -128,6 +128,13 @@ bool __dma_window_attached(const struct device *dev)
 		       dev->dma_ops == &dma_window_deny_ops);
 }
 
+/* Tell whether somebody else has set a device's operations, as Xen does. */
+static bool has_foreign_ops(const struct device *dev)
+{
+	return dev->dma_ops && !dma_window_has_dma_iommu_ops(dev) &&
+	       !__dma_window_attached(dev);
+}
+
 unsigned int __dma_window_max_sectors(struct device *dev, unsigned int limit)
 {
 	struct dma_window_client *client;
@@ -361,23 +368,7 @@ static void device_set_state(struct device *dev, enum device_state state)
 		[DEVICE_IOMMU]	= &dma_window_iommu_ops,
 	};
 
-#ifdef CONFIG_IOMMU_DMA
-	struct iommu_domain *domain = NULL;
-	bool dma_iommu;
-
-	if (state == DEVICE_NONE)
-		domain = iommu_get_domain_for_dev(dev);
-	dma_iommu = domain && (domain->type & __IOMMU_DOMAIN_DMA_API);
-	/*
-	 * Set the flag that the DMA API looks at before a device's own
-	 * operations. A device with a window has it off already: do not write
-	 * the bit field then, which others write under the device's lock, while
-	 * an unmap in any context may get here by client_cut_off().
-	 */
-	if (dev->dma_iommu != dma_iommu)
-		dev->dma_iommu = dma_iommu;
-#endif
-	set_dma_ops(dev, ops[state]);
+	dma_window_set_ops(dev, ops[state]);
 }
 
 /**
@@ -481,7 +472,7 @@ bool dma_window_of_begin(struct device *dev, struct device_node *np,
 	}
 	if (named == DMA_WINDOW_NAMED) {
 		/* Leave foreign operations for attach to find and refuse. */
-		if (!dev->dma_ops || __dma_window_attached(dev))
+		if (!has_foreign_ops(dev))
 			dma_window_deny(dev);
 		return true;
 	}
@@ -672,7 +663,7 @@ static int attach_check_device(struct device *dev,
 			       struct device_node *np, const u32 *id,
 			       int iommu_err, bool *behind_iommu)
 {
-	if (dev->dma_ops && !__dma_window_attached(dev)) {
+	if (has_foreign_ops(dev)) {
 		dma_window_err(dev, ref, "the device has other DMA operations already");
 		return -EBUSY;
 	}
@@ -754,7 +745,7 @@ client_new(struct device *dev, const struct dma_window_ref *ref,
 			ret = PTR_ERR(client->iommu);
 			goto free;
 		}
-		client->copybreak = dma_window_iommu_copybreak(client->iommu);
+		client->copybreak = dma_window_iommu_copybreak(dev, client->iommu);
 	}
 	client->bus_base = base;
 	client->bus_last = base + win->size - 1;

@@ -33,9 +33,6 @@ static_assert(!((DMA_ATTR_WINDOW_NO_FILL | DMA_ATTR_WINDOW_FLOOR) &
 		 DMA_ATTR_FORCE_CONTIGUOUS | DMA_ATTR_ALLOC_SINGLE_PAGES |
 		 DMA_ATTR_NO_WARN | DMA_ATTR_PRIVILEGED | DMA_ATTR_MMIO)));
 
-/* linux/iommu-dma.h relies on the includes above. */
-#include <linux/iommu-dma.h>
-
 /**
  * dma_window_can_map() - may a page be mapped for a device with a window?
  * @dev: the device
@@ -357,7 +354,7 @@ static size_t window_max_mapping_size(struct device *dev)
 const struct dma_map_ops dma_window_ops = {
 	.alloc			= window_alloc,
 	.free			= window_free,
-	.alloc_pages_op		= window_alloc_pages,
+	.dma_window_alloc_pages_op = window_alloc_pages,
 	.free_pages		= window_free_pages,
 	.mmap			= window_mmap,
 	.get_sgtable		= window_get_sgtable,
@@ -426,7 +423,7 @@ static size_t iommu_max_mapping_size(struct device *dev)
 const struct dma_map_ops dma_window_iommu_ops = {
 	.alloc			= window_alloc,
 	.free			= window_free,
-	.alloc_pages_op		= window_alloc_pages,
+	.dma_window_alloc_pages_op = window_alloc_pages,
 	.free_pages		= window_free_pages,
 	.mmap			= window_mmap,
 	.get_sgtable		= window_get_sgtable,
