@@ -50,6 +50,9 @@
 #define EDU_MAX_NENTS	8192
 
 /* The most that can be had in one piece without reserving it at boot. */
+#ifndef MAX_PAGE_ORDER
+#define MAX_PAGE_ORDER	(MAX_ORDER - 1)
+#endif
 #define EDU_BLOCK	((size_t)PAGE_SIZE << MAX_PAGE_ORDER)
 
 /**
@@ -757,11 +760,58 @@ static long edu_iommu(struct device *dev, struct edu_iommu *arg)
 	return 0;
 }
 
+/* The Makefile looks which of these functions the kernel has. */
+#ifndef EDU_HAVE_PAGING_DOMAIN
+static struct iommu_domain *iommu_paging_domain_alloc(struct device *dev)
+{
+	return iommu_domain_alloc(dev->bus) ?: ERR_PTR(-ENODEV);
+}
+#endif
+
+#ifdef EDU_HAVE_DEVICE_PASID
+static long attach_pasid(struct iommu_domain *domain, struct device *dev)
+{
+	const u32 pasid = 1;
+	long ret;
+
+	ret = iommu_attach_device_pasid(domain, dev, pasid, NULL);
+	if (!ret)
+		iommu_detach_device_pasid(domain, dev, pasid);
+	return ret;
+}
+#else
+/* The only domain with a PASID is that of a process. */
+static long attach_pasid(struct iommu_domain *domain, struct device *dev)
+{
+	struct iommu_sva *handle = iommu_sva_bind_device(dev, current->mm, NULL);
+
+	if (IS_ERR(handle))
+		return handle == ERR_PTR(-ENODEV) ? -EOPNOTSUPP : PTR_ERR(handle);
+	iommu_sva_unbind_device(handle);
+	return 0;
+}
+#endif
+
+static long claim_owner(struct iommu_group *group, struct device *dev)
+{
+	long ret;
+
+#ifdef EDU_HAVE_DEVICE_OWNER
+	ret = iommu_device_claim_dma_owner(dev, &edu_driver);
+	if (!ret)
+		iommu_device_release_dma_owner(dev);
+#else
+	ret = iommu_group_claim_dma_owner(group, &edu_driver);
+	if (!ret)
+		iommu_group_release_dma_owner(group);
+#endif
+	return ret;
+}
+
 static long edu_attach(struct device *dev, struct edu_attach *arg)
 {
 	struct iommu_group *group = iommu_group_get(dev);
 	struct iommu_domain *domain;
-	const u32 pasid = 1;
 	long ret = -EINVAL;
 
 	if (!group)
@@ -783,14 +833,10 @@ static long edu_attach(struct device *dev, struct edu_attach *arg)
 			iommu_detach_group(domain, group);
 		break;
 	case EDU_ATTACH_PASID:
-		ret = iommu_attach_device_pasid(domain, dev, pasid, NULL);
-		if (!ret)
-			iommu_detach_device_pasid(domain, dev, pasid);
+		ret = attach_pasid(domain, dev);
 		break;
 	case EDU_ATTACH_OWNER:
-		ret = iommu_device_claim_dma_owner(dev, &edu_driver);
-		if (!ret)
-			iommu_device_release_dma_owner(dev);
+		ret = claim_owner(group, dev);
 		break;
 	}
 	iommu_domain_free(domain);
