@@ -58,7 +58,8 @@ ktap_test_result() {
 }
 
 ktap_print_totals() {
-	echo "# Totals: pass:$ktap_passed fail:$ktap_failed xfail:0 xpass:0 skip:$ktap_skipped error:0"
+	echo "# Totals: pass:$ktap_passed fail:$ktap_failed xfail:0 xpass:0" \
+		"skip:$ktap_skipped error:0"
 }
 
 # ktap_exit_fail_msg REASON: nothing more can be tested.
