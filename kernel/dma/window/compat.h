@@ -190,14 +190,14 @@ static inline ssize_t dma_window_iommu_map_sg_gfp(struct iommu_domain *domain,
 /* Tell whether a device is still to be attached to its domain; it has one. */
 static inline bool dma_window_attach_is_deferred(struct device *dev)
 {
-#ifdef DMA_WINDOW_HAVE_ATTACH_DEFERRED
+#if !defined(CONFIG_IOMMU_API)
+	return false;
+#elif defined(DMA_WINDOW_HAVE_ATTACH_DEFERRED)
 	return dev->iommu->attach_deferred;
-#elif defined(CONFIG_IOMMU_API)
+#else
 	const struct iommu_ops *ops = dev_iommu_ops(dev);
 
 	return ops->is_attach_deferred && ops->is_attach_deferred(dev);
-#else
-	return false;
 #endif
 }
 

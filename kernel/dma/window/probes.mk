@@ -12,7 +12,7 @@ dma_window_probe = $(shell grep -qsF -- '$(2)' $(srctree)/$(strip $(1)) && \
 ccflags-y += $(call dma_window_probe,include/linux/dma-map-ops.h,alloc_pages_op,ALLOC_PAGES_OP)
 
 # v6.11: syncs of a coherent device are skipped until dma_reset_need_sync()
-ccflags-y += $(call dma_window_probe,include/linux/dma-mapping.h,dma_reset_need_sync,NEED_SYNC)
+ccflags-y += $(call dma_window_probe,include/linux/dma-map-ops.h,dma_reset_need_sync,NEED_SYNC)
 
 # v6.12: dma-iommu is called directly if a flag of the device says so; before that,
 # by the operations iommu_dma_ops
