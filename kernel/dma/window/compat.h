@@ -2,8 +2,9 @@
 /*
  * Restricted DMA windows: what differs between kernels, and nothing else does.
  *
- * The code is written for the interfaces of the newest kernel that is the
- * default in kernels.conf; here are those that an older kernel lacks.
+ * The code is written for the interfaces of the kernel that is the default in
+ * kernels.conf; here are those that an older kernel lacks, or a newer one has
+ * otherwise.
  * DMA_WINDOW_HAVE_... are from probes.mk.
  */
 #ifndef _KERNEL_DMA_WINDOW_COMPAT_H
@@ -311,6 +312,7 @@ static inline bool dma_window_attach_is_deferred(struct device *dev)
 #endif
 }
 
+#ifdef CONFIG_OF
 /* Find the IOMMU that an iommu-map has for an ID: *@iommu, to be put, or NULL. */
 static inline int dma_window_map_iommu_id(struct device_node *np, u32 id,
 					  struct device_node **iommu)
@@ -326,6 +328,7 @@ static inline int dma_window_map_iommu_id(struct device_node *np, u32 id,
 	return of_map_id(np, id, "iommu-map", "iommu-map-mask", iommu, NULL);
 #endif
 }
+#endif
 
 /* ---- Memory ---- */
 
