@@ -12,6 +12,8 @@ override SHELL := /bin/bash
 
 BUILD ?= $(CURDIR)/build
 export BUILD
+# Kernels other than the default one have folders of their own in it: scripts/lib.sh.
+BUILDS = $(addprefix $(BUILD)/,$(shell awk '$$1 == "kernel" { print $$2 }' kernels.conf)) $(BUILD)
 
 .DEFAULT_GOAL := help
 .PHONY: help
@@ -23,7 +25,7 @@ help: ## this list
 		/^##   / { printf "  %-16s %s\n", "", substr($$0, 6) }' $(firstword $(MAKEFILE_LIST))
 	@echo
 	@echo 'Variables:'
-	@echo '  KERNEL=6.12      which kernel of kernels.conf'
+	@echo '  KERNEL=6.12      which kernel of kernels.conf; others than 6.12 in build/KERNEL'
 	@echo '  BUILD=dir        where everything generated goes (default: build)'
 	@echo '  JOBS=n           parallel compile jobs (default: all processors)'
 
@@ -99,10 +101,10 @@ vhost: ## build the host tools (vhost-user-guard)
 
 .PHONY: clean
 clean: ## remove what was built; sources and downloads stay
-	rm -rf $(addprefix $(BUILD)/,bench check guest initramfs kernel kunit log mutants run \
-		series series-check soak vhost)
+	rm -rf $(foreach b,$(BUILDS),$(addprefix $b/,bench check guest initramfs kernel kunit \
+		log mutants run series series-check soak vhost))
 
 .PHONY: distclean
 distclean: clean ## remove sources, downloads and the compiler cache, too
-	rm -rf $(addprefix $(BUILD)/,apt ccache dl src .apt-updated)
-	-@rmdir $(BUILD) 2>/dev/null || :
+	rm -rf $(foreach b,$(BUILDS),$(addprefix $b/,apt ccache dl src .apt-updated))
+	-@rmdir $(BUILDS) 2>/dev/null || :

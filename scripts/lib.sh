@@ -6,6 +6,12 @@
 
 TOP=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 BUILD=$(realpath -m "${BUILD:-$TOP/build}")
+# What is made for another kernel than the default one is below build/KERNEL.
+KERNEL_DEFAULT=$(awk '$1 == "kernel" { print $2; exit }' "$TOP/kernels.conf")
+if [ "${KERNEL:-$KERNEL_DEFAULT}" != "$KERNEL_DEFAULT" ]; then
+	export CCACHE_DIR=${CCACHE_DIR:-$BUILD/ccache}
+	BUILD=${BUILD%/"$KERNEL"}/$KERNEL
+fi
 JOBS=${JOBS:-$(nproc)}
 ARCH=arm64
 CROSS_COMPILE=${CROSS_COMPILE:-aarch64-linux-gnu-}

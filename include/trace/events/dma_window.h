@@ -4,6 +4,9 @@
  *
  * Addresses are bus addresses, in the window or, behind an IOMMU, of a mapping in
  * place; where a driver's own buffer is, is not told. Sizes are bytes.
+ *
+ * dma_window_assign_str() is __assign_str() with the arguments that the kernel
+ * takes: see kernel/dma/window/compat.h.
  */
 #undef TRACE_SYSTEM
 #define TRACE_SYSTEM dma_window
@@ -36,8 +39,8 @@ TRACE_EVENT(dma_window_attach,
 			     __string(window, window)
 			     __field(u64, base)
 			     __field(u64, size)),
-	    TP_fast_assign(__assign_str(dev);
-			   __assign_str(window);
+	    TP_fast_assign(dma_window_assign_str(dev, dev_name(dev));
+			   dma_window_assign_str(window, window);
 			   __entry->base = base;
 			   __entry->size = size;),
 	    TP_printk("%s window=%s base=%#llx size=%llu", __get_str(dev),
@@ -50,7 +53,7 @@ TRACE_EVENT(dma_window_refuse,
 	    TP_ARGS(dev, error),
 	    TP_STRUCT__entry(__string(dev, dev_name(dev))
 			     __field(int, error)),
-	    TP_fast_assign(__assign_str(dev);
+	    TP_fast_assign(dma_window_assign_str(dev, dev_name(dev));
 			   __entry->error = error;),
 	    TP_printk("%s error=%d", __get_str(dev), __entry->error)
 );
@@ -65,7 +68,7 @@ DECLARE_EVENT_CLASS(dma_window_mapping,
 				     __field(size_t, copied)
 				     __field(unsigned long, attrs)
 				     __field(int, dir)),
-		    TP_fast_assign(__assign_str(dev);
+		    TP_fast_assign(dma_window_assign_str(dev, dev_name(dev));
 				   __entry->addr = addr;
 				   __entry->size = size;
 				   __entry->copied = copied;
@@ -100,7 +103,7 @@ TRACE_EVENT(dma_window_sync,
 			     __field(size_t, copied)
 			     __field(int, dir)
 			     __field(bool, for_cpu)),
-	    TP_fast_assign(__assign_str(dev);
+	    TP_fast_assign(dma_window_assign_str(dev, dev_name(dev));
 			   __entry->addr = addr;
 			   __entry->size = size;
 			   __entry->copied = copied;
@@ -118,7 +121,7 @@ DECLARE_EVENT_CLASS(dma_window_memory,
 		    TP_STRUCT__entry(__string(dev, dev_name(dev))
 				     __field(u64, addr)
 				     __field(size_t, size)),
-		    TP_fast_assign(__assign_str(dev);
+		    TP_fast_assign(dma_window_assign_str(dev, dev_name(dev));
 				   __entry->addr = addr;
 				   __entry->size = size;),
 		    TP_printk("%s addr=%#llx size=%zu", __get_str(dev), __entry->addr,
@@ -143,8 +146,8 @@ TRACE_EVENT(dma_window_fail,
 	    TP_STRUCT__entry(__string(dev, dev_name(dev))
 			     __string(reason, reason)
 			     __field(size_t, size)),
-	    TP_fast_assign(__assign_str(dev);
-			   __assign_str(reason);
+	    TP_fast_assign(dma_window_assign_str(dev, dev_name(dev));
+			   dma_window_assign_str(reason, reason);
 			   __entry->size = size;),
 	    TP_printk("%s reason=%s size=%zu", __get_str(dev), __get_str(reason),
 		      __entry->size)

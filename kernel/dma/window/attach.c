@@ -128,6 +128,13 @@ bool __dma_window_attached(const struct device *dev)
 		       dev->dma_ops == &dma_window_deny_ops);
 }
 
+/* Tell whether somebody else has set a device's operations, as Xen does. */
+static bool has_foreign_ops(const struct device *dev)
+{
+	return dev->dma_ops && !dma_window_has_dma_iommu_ops(dev) &&
+	       !__dma_window_attached(dev);
+}
+
 unsigned int __dma_window_max_sectors(struct device *dev, unsigned int limit)
 {
 	struct dma_window_client *client;
@@ -252,7 +259,7 @@ static void window_gone(struct dma_window *win)
 	list_del(&win->list);
 	dma_window_debugfs_remove(win);
 	INIT_WORK(&win->free_work, window_free);
-	queue_work(system_unbound_wq, &win->free_work);
+	queue_work(dma_window_unbound_wq, &win->free_work);
 }
 
 /*
@@ -361,23 +368,7 @@ static void device_set_state(struct device *dev, enum device_state state)
 		[DEVICE_IOMMU]	= &dma_window_iommu_ops,
 	};
 
-#ifdef CONFIG_IOMMU_DMA
-	struct iommu_domain *domain = NULL;
-	bool dma_iommu;
-
-	if (state == DEVICE_NONE)
-		domain = iommu_get_domain_for_dev(dev);
-	dma_iommu = domain && (domain->type & __IOMMU_DOMAIN_DMA_API);
-	/*
-	 * Set the flag that the DMA API looks at before a device's own
-	 * operations. A device with a window has it off already: do not write
-	 * the bit field then, which others write under the device's lock, while
-	 * an unmap in any context may get here by client_cut_off().
-	 */
-	if (dev->dma_iommu != dma_iommu)
-		dev->dma_iommu = dma_iommu;
-#endif
-	set_dma_ops(dev, ops[state]);
+	dma_window_set_ops(dev, ops[state]);
 }
 
 /**
@@ -480,13 +471,17 @@ bool dma_window_of_begin(struct device *dev, struct device_node *np,
 		return force_dma;
 	}
 	if (named == DMA_WINDOW_NAMED) {
-		/* Leave foreign operations for attach to find and refuse. */
-		if (!dev->dma_ops || __dma_window_attached(dev))
+		/*
+		 * Leave foreign operations for attach to find and refuse, and if
+		 * no attach follows, a window that a driver may have by now.
+		 */
+		if (!has_foreign_ops(dev) &&
+		    !(dma_window_is_early(dev) && __dma_window_attached(dev)))
 			dma_window_deny(dev);
 		return true;
 	}
 
-	if (__dma_window_attached(dev)) {
+	if (__dma_window_attached(dev) && !dma_window_is_early(dev)) {
 		/* The device had a region, and the property is gone. */
 		struct dma_window_client *client = dma_window_client_of(dev);
 
@@ -672,7 +667,7 @@ static int attach_check_device(struct device *dev,
 			       struct device_node *np, const u32 *id,
 			       int iommu_err, bool *behind_iommu)
 {
-	if (dev->dma_ops && !__dma_window_attached(dev)) {
+	if (has_foreign_ops(dev)) {
 		dma_window_err(dev, ref, "the device has other DMA operations already");
 		return -EBUSY;
 	}
@@ -754,7 +749,7 @@ client_new(struct device *dev, const struct dma_window_ref *ref,
 			ret = PTR_ERR(client->iommu);
 			goto free;
 		}
-		client->copybreak = dma_window_iommu_copybreak(client->iommu);
+		client->copybreak = dma_window_iommu_copybreak(dev, client->iommu);
 	}
 	client->bus_base = base;
 	client->bus_last = base + win->size - 1;
@@ -1074,7 +1069,7 @@ static int attach_pool(struct device *dev, struct dma_window_ref *ref, bool serv
  *
  * Return: 0 if the device has its window, names no region, or is left to
  * mainline: see dma_window_leaves_pool(); -EPROBE_DEFER, with no message, if its
- * IOMMU group is still being set up. Otherwise an error, with which the device's
+ * IOMMU, or IOMMU group, is still being set up. Otherwise an error, with which the device's
  * probe must fail, and the reason was logged: -EINVAL, -ENODEV, -ENOSPC, -EBUSY
  * or -EPERM from dma_window_region_check() and dma_window_region_check_memory();
  * -EOPNOTSUPP, -ENODEV or -EBUSY from dma_window_iommu_check(); -ENODEV if the
@@ -1092,6 +1087,11 @@ int dma_window_of_attach(struct device *dev, struct device_node *np,
 	int ret = 0;
 
 	named = dma_window_ref_find(dev, np, &ref);
+	/* Leave it denied, and to nobody, until its IOMMU is there or is not. */
+	if (dma_window_is_early(dev)) {
+		dma_window_ref_put(&ref);
+		return named == DMA_WINDOW_UNNAMED ? 0 : -EPROBE_DEFER;
+	}
 	switch (named) {
 	case DMA_WINDOW_NAMED:
 		ret = attach_region_held(dev, &ref, np, id, iommu_err);

@@ -14,9 +14,6 @@
 
 #include "window.h"
 
-/* linux/iommu-dma.h relies on the includes above. */
-#include <linux/iommu-dma.h>
-
 /**
  * struct dma_window_iommu - a window in an IOMMU domain
  * @list: in domains, see iommu_attach.c

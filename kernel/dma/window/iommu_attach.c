@@ -145,6 +145,14 @@ const char *dma_window_granule_unfit_reason(unsigned long pgsize_bitmap)
 	return NULL;
 }
 
+static bool is_virtio_iommu(struct device *dev)
+{
+	struct device *iommu = dev->iommu->iommu_dev->dev;
+
+	return iommu && iommu->parent && iommu->parent->bus &&
+	       !strcmp(iommu->parent->bus->name, "virtio");
+}
+
 /*
  * Tell whether the IOMMU can let a device write what it cannot read. A
  * virtio-iommu can, and its VMM enforces that. Stage 1 of an SMMU cannot, and
@@ -152,10 +160,7 @@ const char *dma_window_granule_unfit_reason(unsigned long pgsize_bitmap)
  */
 static bool has_write_only(struct device *dev)
 {
-	struct device *iommu = dev->iommu->iommu_dev->dev;
-
-	return iommu && iommu->parent && iommu->parent->bus &&
-	       !strcmp(iommu->parent->bus->name, "virtio");
+	return is_virtio_iommu(dev);
 }
 
 /*
@@ -210,8 +215,9 @@ const char *dma_window_iommu_unfit_reason(struct device *dev)
 	struct iommu_domain *domain = iommu_get_domain_for_dev(dev);
 	const char *why;
 
-	if (!(domain->type & __IOMMU_DOMAIN_DMA_API) || !domain->iova_cookie ||
-	    dev->iommu->attach_deferred)
+	if (!(domain->type & __IOMMU_DOMAIN_DMA_API) ||
+	    !dma_window_domain_has_iova(domain) ||
+	    dma_window_attach_is_deferred(dev))
 		return "its IOMMU domain is not one for the DMA API";
 	/*
 	 * Repeat the set-up: it does nothing if it was done; else whoever tried
@@ -310,8 +316,7 @@ static int io_map(struct device *dev, struct dma_window_iommu *io)
 		lower = iommu_dma_alloc_iova(io->domain, io->span, limit, dev);
 		if (!lower)
 			break;
-		iommu_dma_free_iova(io->domain->iova_cookie, io->iova, io->span,
-				    NULL);
+		dma_window_free_iova(io->domain, io->iova, io->span);
 		io->iova = lower;
 	}
 	if (!io->iova)
@@ -432,22 +437,26 @@ void dma_window_iommu_put(struct dma_window_iommu *io)
 
 /**
  * dma_window_iommu_copybreak() - up to which size is a copy cheaper?
- * @io: the window in a device's domain
+ * @dev: the device
+ * @io: the window in its domain
  *
  * Measured with "make bench", guests smmuv3 and virtio-iommu, in instructions
  * of the guest: mapping in place costs less from 32 KiB on with an SMMUv3 (64
  * KiB if not aligned), and from 32 KiB (128 KiB) on with a virtio-iommu, where
  * the host's work is not counted. With that work, a copy of 128 KiB was still
  * cheaper (D. Stevens, "Add dynamic iommu backed bounce buffers", 2021). The
- * two differ in that a virtio-iommu has to be told of each new mapping.
+ * two differ in that a virtio-iommu has to be told of each new mapping, which
+ * before v6.9 it was by the map itself.
  *
  * Context: any.
  *
  * Return: bytes.
  */
-u32 dma_window_iommu_copybreak(const struct dma_window_iommu *io)
+u32 dma_window_iommu_copybreak(struct device *dev,
+			       const struct dma_window_iommu *io)
 {
-	return io->domain->ops->iotlb_sync_map ? SZ_64K : SZ_16K;
+	return io->domain->ops->iotlb_sync_map || is_virtio_iommu(dev) ?
+	       SZ_64K : SZ_16K;
 }
 
 /**
@@ -516,7 +525,7 @@ void __dma_window_iommu_setup(struct device *dev)
 
 	if (!__dma_window_attached(dev))
 		return;
-	dev->dma_iommu = false;
+	dma_window_no_dma_iommu(dev);
 	if (dev->dma_ops == &dma_window_deny_ops)
 		return;
 	client = dma_window_client_of(dev);

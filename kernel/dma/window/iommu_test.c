@@ -4,7 +4,6 @@
  * table, and which granules a window can be mapped in.
  */
 
-#include <kunit/device.h>
 #include <kunit/test.h>
 #include <linux/dma-window.h>
 

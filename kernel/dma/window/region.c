@@ -11,8 +11,8 @@
 
 #define pr_fmt(fmt) "dma-window: " fmt
 
-#include <linux/crash_reserve.h>
 #include <linux/dma-window.h>
+#include <linux/init.h>
 #include <linux/initrd.h>
 #include <linux/libfdt.h>
 #include <linux/memblock.h>
@@ -449,12 +449,12 @@ void dma_window_ref_put(struct dma_window_ref *ref)
  */
 static bool of_id_has_iommu(struct device_node *np, u32 id)
 {
-	struct device_node *iommu = NULL;
+	struct device_node *iommu;
 	bool mapped;
 
 	if (!of_property_present(np, "iommu-map"))
 		return false;
-	if (of_map_id(np, id, "iommu-map", "iommu-map-mask", &iommu, NULL))
+	if (dma_window_map_iommu_id(np, id, &iommu))
 		return true;
 	mapped = of_device_is_available(iommu);
 	of_node_put(iommu);
@@ -714,7 +714,7 @@ static bool region_child_overlaps(struct device_node *child, phys_addr_t base,
 	return false;
 }
 
-#ifdef CONFIG_CRASH_RESERVE
+#ifdef DMA_WINDOW_CRASHK_RES
 static bool region_overlaps_resource(phys_addr_t base, phys_addr_t size,
 				     const struct resource *res)
 {
@@ -740,7 +740,7 @@ static int region_check_overlap(struct device *dev,
 			return -EBUSY;
 		}
 	}
-#ifdef CONFIG_CRASH_RESERVE
+#ifdef DMA_WINDOW_CRASHK_RES
 	if (region_overlaps_resource(base, size, &crashk_res) ||
 	    region_overlaps_resource(base, size, &crashk_low_res)) {
 		dma_window_err(dev, ref, "overlaps the crash kernel");

@@ -42,6 +42,8 @@
 #include <linux/workqueue.h>
 #include <linux/xarray.h>
 
+#include "compat.h"
+
 /*
  * The unit of allocation, in bytes. The same as swiotlb's IO_TLB_SIZE, so that
  * the io_tlb_* figures mean what they mean there, and small enough that a
@@ -760,7 +762,8 @@ dma_window_iommu_get(struct device *dev, const struct dma_window_ref *ref,
 		     struct dma_window *win, dma_addr_t *base);
 void dma_window_iommu_put(struct dma_window_iommu *io);
 bool dma_window_iommu_exposed(struct device *dev);
-u32 dma_window_iommu_copybreak(const struct dma_window_iommu *io);
+u32 dma_window_iommu_copybreak(struct device *dev,
+			       const struct dma_window_iommu *io);
 bool dma_window_iommu_in_domain(struct device *dev, const struct dma_window_iommu *io);
 unsigned int dma_window_iommu_reclaim(struct dma_window_client *client);
 #else
@@ -785,7 +788,8 @@ static inline bool dma_window_iommu_exposed(struct device *dev)
 	return false;
 }
 
-static inline u32 dma_window_iommu_copybreak(const struct dma_window_iommu *io)
+static inline u32
+dma_window_iommu_copybreak(struct device *dev, const struct dma_window_iommu *io)
 {
 	return U32_MAX;
 }

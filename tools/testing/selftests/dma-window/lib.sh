@@ -6,8 +6,13 @@
 
 # shellcheck disable=SC2034 # used by those who source this
 DIR=$(dirname "$(readlink -f "$0")")
-# shellcheck disable=SC1091
-. "$DIR/../kselftest/ktap_helpers.sh"
+if [ -e "$DIR/../kselftest/ktap_helpers.sh" ]; then
+	# shellcheck disable=SC1091
+	. "$DIR/../kselftest/ktap_helpers.sh"
+else
+	# shellcheck disable=SC1091
+	. "$DIR/ktap.sh"
+fi
 
 WINDOWS=/sys/kernel/debug/swiotlb
 FAILURES="fail_full fail_mask fail_invalid fail_nomem fail_iommu"

@@ -36,6 +36,9 @@
 
 #include "bench_uapi.h"
 
+#ifndef MAX_PAGE_ORDER
+#define MAX_PAGE_ORDER		(MAX_ORDER - 1)
+#endif
 #define BENCH_NAME		"dma-window-bench"
 #define BENCH_MAX_DEPTH		1024
 #define BENCH_MAX_CHUNK		4096
@@ -499,7 +502,7 @@ static int worker_init(struct worker *w, struct device *dev,
 			return -EINVAL;
 		offset = 0;
 	}
-	w->src = nth_page(buffer, offset / PAGE_SIZE);
+	w->src = buffer + offset / PAGE_SIZE;
 	w->dst = page_address(w->src) + size;
 	w->addrs = kcalloc(run->depth, sizeof(*w->addrs), GFP_KERNEL);
 	w->vaddrs = kcalloc(run->depth, sizeof(*w->vaddrs), GFP_KERNEL);
@@ -508,7 +511,7 @@ static int worker_init(struct worker *w, struct device *dev,
 		return -ENOMEM;
 	sg_init_table(w->sgl, run->depth);
 	for_each_sg(w->sgl, sg, run->depth, i)
-		sg_set_page(sg, nth_page(w->src, i * (run->stride / PAGE_SIZE)),
+		sg_set_page(sg, w->src + i * (run->stride / PAGE_SIZE),
 			    run->size, run->offset);
 	return 0;
 }
@@ -773,6 +776,17 @@ static long bench_ioctl(struct file *file, unsigned int cmd, unsigned long user)
 	return ret;
 }
 
+static void unbind(void *data)
+{
+	struct bench *b = data;
+
+	mutex_lock(&bench_mutex);
+	list_del(&b->list);
+	unfill(b);
+	mutex_unlock(&bench_mutex);
+	kfree(b);
+}
+
 static int bind(struct device *dev)
 {
 	struct bench *b;
@@ -787,22 +801,11 @@ static int bind(struct device *dev)
 	if (!b)
 		return -ENOMEM;
 	b->dev = dev;
-	dev_set_drvdata(dev, b);
 	mutex_lock(&bench_mutex);
 	list_add(&b->list, &bench_list);
 	mutex_unlock(&bench_mutex);
-	return 0;
-}
-
-static void unbind(struct device *dev)
-{
-	struct bench *b = dev_get_drvdata(dev);
-
-	mutex_lock(&bench_mutex);
-	list_del(&b->list);
-	unfill(b);
-	mutex_unlock(&bench_mutex);
-	kfree(b);
+	/* Not by the driver's remove(), whose type is not the same in all kernels. */
+	return devm_add_action_or_reset(dev, unbind, b);
 }
 
 static int bench_pci_probe(struct pci_dev *pdev, const struct pci_device_id *id)
@@ -810,19 +813,9 @@ static int bench_pci_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 	return bind(&pdev->dev);
 }
 
-static void bench_pci_remove(struct pci_dev *pdev)
-{
-	unbind(&pdev->dev);
-}
-
 static int bench_platform_probe(struct platform_device *pdev)
 {
 	return bind(&pdev->dev);
-}
-
-static void bench_platform_remove(struct platform_device *pdev)
-{
-	unbind(&pdev->dev);
 }
 
 /* No ids: only a driver_override, or an id added by hand, leads here. */
@@ -834,13 +827,11 @@ static struct pci_driver bench_pci_driver = {
 	.name		= BENCH_NAME,
 	.id_table	= bench_pci_ids,
 	.probe		= bench_pci_probe,
-	.remove		= bench_pci_remove,
 };
 
 static struct platform_driver bench_platform_driver = {
 	.driver.name	= BENCH_NAME,
 	.probe		= bench_platform_probe,
-	.remove_new	= bench_platform_remove,
 };
 
 static const struct file_operations bench_fops = {

@@ -50,6 +50,9 @@
 #define EDU_MAX_NENTS	8192
 
 /* The most that can be had in one piece without reserving it at boot. */
+#ifndef MAX_PAGE_ORDER
+#define MAX_PAGE_ORDER	(MAX_ORDER - 1)
+#endif
 #define EDU_BLOCK	((size_t)PAGE_SIZE << MAX_PAGE_ORDER)
 
 /**
@@ -120,7 +123,7 @@ static void buffer_free(struct page *page, size_t size)
 		return;
 	}
 	for (done = 0; done < size; done += EDU_BLOCK)
-		__free_pages(nth_page(page, done / PAGE_SIZE), MAX_PAGE_ORDER);
+		__free_pages(page + done / PAGE_SIZE, MAX_PAGE_ORDER);
 }
 
 static int compare_blocks(const void *a, const void *b)
@@ -430,8 +433,8 @@ static long edu_map(struct session *s, struct device *dev, struct edu_map *arg)
 
 	if (arg->flags & EDU_ATOMIC)
 		local_irq_save(flags);
-	obj->addr = dma_map_page_attrs(dev, nth_page(obj->buffer->page,
-						     arg->offset / PAGE_SIZE),
+	obj->addr = dma_map_page_attrs(dev,
+				       obj->buffer->page + arg->offset / PAGE_SIZE,
 				       arg->offset % PAGE_SIZE, arg->size,
 				       arg->dir, arg->attrs);
 	if (arg->flags & EDU_ATOMIC)
@@ -482,8 +485,7 @@ static long edu_map_sg(struct session *s, struct device *dev,
 					     segs[i].size);
 		if (!obj->buffers[i])
 			goto put;
-		sg_set_page(sg, nth_page(obj->buffers[i]->page,
-					 segs[i].offset / PAGE_SIZE),
+		sg_set_page(sg, obj->buffers[i]->page + segs[i].offset / PAGE_SIZE,
 			    segs[i].size, segs[i].offset % PAGE_SIZE);
 	}
 	ret = dma_map_sgtable(dev, &obj->sgt, arg->dir, arg->attrs);
@@ -566,6 +568,28 @@ static long edu_end(struct session *s, struct edu_end *arg)
 	return 0;
 }
 
+/* The operations that map and unmap a buffer; the Makefile looks which there are. */
+#ifdef EDU_HAVE_MAP_PHYS
+#define EDU_HAS_MAP_PHYS	1
+#define RAW_MAP_OP		map_phys
+#define RAW_UNMAP_OP		unmap_phys
+#else
+#define EDU_HAS_MAP_PHYS	0
+#define RAW_MAP_OP		map_page
+#define RAW_UNMAP_OP		unmap_page
+#endif
+
+static dma_addr_t raw_map(const struct dma_map_ops *ops, struct device *dev,
+			  struct page *page, size_t size,
+			  enum dma_data_direction dir)
+{
+#ifdef EDU_HAVE_MAP_PHYS
+	return ops->map_phys(dev, page_to_phys(page), size, dir, DMA_ATTR_NO_WARN);
+#else
+	return ops->map_page(dev, page, 0, size, dir, DMA_ATTR_NO_WARN);
+#endif
+}
+
 static long edu_raw(struct session *s, struct device *dev, struct edu_raw *arg)
 {
 	const struct dma_map_ops *ops = get_dma_ops(dev);
@@ -584,17 +608,16 @@ static long edu_raw(struct session *s, struct device *dev, struct edu_raw *arg)
 	}
 	switch (arg->op) {
 	case EDU_RAW_MAP:
-		if (!ops->map_page || obj->type != OBJ_BUFFER) {
+		if (!ops->RAW_MAP_OP || obj->type != OBJ_BUFFER) {
 			ret = -EINVAL;
 			break;
 		}
-		arg->addr = ops->map_page(dev, obj->page, 0, arg->size,
-					  arg->dir, DMA_ATTR_NO_WARN);
+		arg->addr = raw_map(ops, dev, obj->page, arg->size, arg->dir);
 		if (arg->addr == DMA_MAPPING_ERROR)
 			ret = -EIO;
 		break;
 	case EDU_RAW_UNMAP:
-		ops->unmap_page(dev, arg->addr, arg->size, arg->dir, 0);
+		ops->RAW_UNMAP_OP(dev, arg->addr, arg->size, arg->dir, 0);
 		break;
 	case EDU_RAW_SYNC_FOR_CPU:
 		ops->sync_single_for_cpu(dev, arg->addr, arg->size, arg->dir);
@@ -757,11 +780,58 @@ static long edu_iommu(struct device *dev, struct edu_iommu *arg)
 	return 0;
 }
 
+/* The Makefile looks which of these functions the kernel has. */
+#ifndef EDU_HAVE_PAGING_DOMAIN
+static struct iommu_domain *iommu_paging_domain_alloc(struct device *dev)
+{
+	return iommu_domain_alloc(dev->bus) ?: ERR_PTR(-ENODEV);
+}
+#endif
+
+#ifdef EDU_HAVE_DEVICE_PASID
+static long attach_pasid(struct iommu_domain *domain, struct device *dev)
+{
+	const u32 pasid = 1;
+	long ret;
+
+	ret = iommu_attach_device_pasid(domain, dev, pasid, NULL);
+	if (!ret)
+		iommu_detach_device_pasid(domain, dev, pasid);
+	return ret;
+}
+#else
+/* The only domain with a PASID is that of a process. */
+static long attach_pasid(struct iommu_domain *domain, struct device *dev)
+{
+	struct iommu_sva *handle = iommu_sva_bind_device(dev, current->mm, NULL);
+
+	if (IS_ERR(handle))
+		return handle == ERR_PTR(-ENODEV) ? -EOPNOTSUPP : PTR_ERR(handle);
+	iommu_sva_unbind_device(handle);
+	return 0;
+}
+#endif
+
+static long claim_owner(struct iommu_group *group, struct device *dev)
+{
+	long ret;
+
+#ifdef EDU_HAVE_DEVICE_OWNER
+	ret = iommu_device_claim_dma_owner(dev, &edu_driver);
+	if (!ret)
+		iommu_device_release_dma_owner(dev);
+#else
+	ret = iommu_group_claim_dma_owner(group, &edu_driver);
+	if (!ret)
+		iommu_group_release_dma_owner(group);
+#endif
+	return ret;
+}
+
 static long edu_attach(struct device *dev, struct edu_attach *arg)
 {
 	struct iommu_group *group = iommu_group_get(dev);
 	struct iommu_domain *domain;
-	const u32 pasid = 1;
 	long ret = -EINVAL;
 
 	if (!group)
@@ -783,14 +853,10 @@ static long edu_attach(struct device *dev, struct edu_attach *arg)
 			iommu_detach_group(domain, group);
 		break;
 	case EDU_ATTACH_PASID:
-		ret = iommu_attach_device_pasid(domain, dev, pasid, NULL);
-		if (!ret)
-			iommu_detach_device_pasid(domain, dev, pasid);
+		ret = attach_pasid(domain, dev);
 		break;
 	case EDU_ATTACH_OWNER:
-		ret = iommu_device_claim_dma_owner(dev, &edu_driver);
-		if (!ret)
-			iommu_device_release_dma_owner(dev);
+		ret = claim_owner(group, dev);
 		break;
 	}
 	iommu_domain_free(domain);
@@ -859,8 +925,12 @@ static long edu_resource(struct device *dev)
 	addr = dma_map_resource(dev, pci_resource_start(to_pci_dev(dev), 0),
 				SZ_4K, DMA_BIDIRECTIONAL, 0);
 	ret = dma_mapping_error(dev, addr);
-	/* CONFIG_DMA_API_DEBUG records the failure as a mapping, too. */
-	dma_unmap_resource(dev, addr, SZ_4K, DMA_BIDIRECTIONAL, 0);
+	/*
+	 * Where that is a call of its own, CONFIG_DMA_API_DEBUG records the failure
+	 * as a mapping, too.
+	 */
+	if (!ret || !EDU_HAS_MAP_PHYS)
+		dma_unmap_resource(dev, addr, SZ_4K, DMA_BIDIRECTIONAL, 0);
 	return ret;
 }
 

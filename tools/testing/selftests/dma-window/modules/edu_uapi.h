@@ -290,7 +290,7 @@ struct edu_walk {
 enum edu_attach_how {
 	EDU_ATTACH_DEVICE,	/* iommu_attach_device(), as vhost-vdpa does */
 	EDU_ATTACH_GROUP,	/* iommu_attach_group() */
-	EDU_ATTACH_PASID,	/* iommu_attach_device_pasid(), as for SVA */
+	EDU_ATTACH_PASID,	/* iommu_attach_device_pasid(), as for SVA, or SVA itself */
 	EDU_ATTACH_OWNER,	/* iommu_device_claim_dma_owner(), as VFIO does */
 };
 
