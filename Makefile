@@ -53,6 +53,11 @@ check: ## everything that is tested: lint, host tools, guests
 ##   T=name: only this test; logs and KTAP are kept in build/check/
 	@scripts/check
 
+.PHONY: check-all
+check-all: ## check on each kernel of kernels.conf, and a table (hours)
+##   goes on where it was interrupted; CELLS="6.12/base ...": only these
+	@scripts/check-all
+
 .PHONY: kunit
 kunit: ## the pool's KUnit tests in a user-mode kernel, without a guest
 ##   two minutes the first time, seconds later
@@ -101,8 +106,8 @@ vhost: ## build the host tools (vhost-user-guard)
 
 .PHONY: clean
 clean: ## remove what was built; sources and downloads stay
-	rm -rf $(foreach b,$(BUILDS),$(addprefix $b/,bench check guest initramfs kernel kunit \
-		log mutants run series series-check soak vhost))
+	rm -rf $(foreach b,$(BUILDS),$(addprefix $b/,bench check check-all guest initramfs kernel \
+		kunit log mutants run series series-check soak vhost))
 
 .PHONY: distclean
 distclean: clean ## remove sources, downloads and the compiler cache, too
