@@ -230,7 +230,7 @@ static inline bool dma_window_attach_is_deferred(struct device *dev)
 /* ---- Tracepoints ---- */
 
 #ifdef DMA_WINDOW_HAVE_ASSIGN_STR_DST
-#define dma_window_assign_str(dst, src)	__assign_str(dst)
+#define dma_window_assign_str(dst, ...)	__assign_str(dst)
 #else
 #define dma_window_assign_str(dst, src)	__assign_str(dst, src)
 #endif
