@@ -2,8 +2,8 @@
 /*
  * Restricted DMA windows: what differs between kernels, and nothing else does.
  *
- * The code is written for the interfaces of the newest kernel that is the
- * default in kernels.conf; here are those that an older kernel lacks.
+ * The code is written for the interfaces of the default kernel in kernels.conf;
+ * here are those that another kernel lacks, made of what it has.
  * DMA_WINDOW_HAVE_... are from probes.mk.
  */
 #ifndef _KERNEL_DMA_WINDOW_COMPAT_H
