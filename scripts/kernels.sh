@@ -33,7 +33,7 @@ kernel_load() {
 	local key=${1:-$(kernel_keys | head -n 1)} word k
 
 	K_KEY=
-	while read -r word k K_PACKAGE K_VERSIONS K_PATCHES K_BUDGET; do
+	while read -r word k K_PACKAGE K_VERSIONS K_PATCHES K_BUDGET K_SUITE; do
 		[ "$word $k" = "kernel $key" ] || continue
 		K_KEY=$k
 		break
