@@ -287,7 +287,7 @@ static inline unsigned int dma_window_max_segments(struct device *dev,
  * dma_window_vq_create() - give a virtqueue of a device with a window its floor
  * @vq: of the virtqueue; all zero
  * @vdev: its virtio device
- * @dev: the device that does the DMA
+ * @dev: the device that does the DMA, or NULL if it is not by the DMA API
  * @index: the virtqueue's number
  *
  * The floor is room for a chain of the largest size, which nobody else takes.
@@ -405,6 +405,21 @@ static inline bool dma_window_vq_unmap(struct dma_window_vq *vq,
 }
 
 /**
+ * dma_window_vq_skip() - pass over a part of a used buffer that the driver maps itself
+ * @vq: of the virtqueue
+ * @len: bytes of the part, for the device to write
+ *
+ * Call in the order of the chain, in place of dma_window_vq_unmap().
+ *
+ * Context: any.
+ */
+static inline void dma_window_vq_skip(struct dma_window_vq *vq, u32 len)
+{
+	if (static_branch_unlikely(&dma_window_key) && vq->len_aware)
+		vq->left -= len < vq->left ? len : vq->left;
+}
+
+/**
  * dma_window_vq_end() - a used buffer was detached
  * @vq: of the virtqueue
  * @len: as given to dma_window_vq_begin()
@@ -516,6 +531,10 @@ static inline bool dma_window_vq_unmap(struct dma_window_vq *vq,
 				       u32 len, enum dma_data_direction dir)
 {
 	return false;
+}
+
+static inline void dma_window_vq_skip(struct dma_window_vq *vq, u32 len)
+{
 }
 
 static inline u32 dma_window_vq_end(struct dma_window_vq *vq, u32 len)

@@ -259,7 +259,7 @@ static void window_gone(struct dma_window *win)
 	list_del(&win->list);
 	dma_window_debugfs_remove(win);
 	INIT_WORK(&win->free_work, window_free);
-	queue_work(system_unbound_wq, &win->free_work);
+	queue_work(dma_window_unbound_wq, &win->free_work);
 }
 
 /*
@@ -471,13 +471,17 @@ bool dma_window_of_begin(struct device *dev, struct device_node *np,
 		return force_dma;
 	}
 	if (named == DMA_WINDOW_NAMED) {
-		/* Leave foreign operations for attach to find and refuse. */
-		if (!has_foreign_ops(dev))
+		/*
+		 * Leave foreign operations for attach to find and refuse, and if
+		 * no attach follows, a window that a driver may have by now.
+		 */
+		if (!has_foreign_ops(dev) &&
+		    !(dma_window_is_early(dev) && __dma_window_attached(dev)))
 			dma_window_deny(dev);
 		return true;
 	}
 
-	if (__dma_window_attached(dev)) {
+	if (__dma_window_attached(dev) && !dma_window_is_early(dev)) {
 		/* The device had a region, and the property is gone. */
 		struct dma_window_client *client = dma_window_client_of(dev);
 
@@ -1065,7 +1069,7 @@ static int attach_pool(struct device *dev, struct dma_window_ref *ref, bool serv
  *
  * Return: 0 if the device has its window, names no region, or is left to
  * mainline: see dma_window_leaves_pool(); -EPROBE_DEFER, with no message, if its
- * IOMMU group is still being set up. Otherwise an error, with which the device's
+ * IOMMU, or IOMMU group, is still being set up. Otherwise an error, with which the device's
  * probe must fail, and the reason was logged: -EINVAL, -ENODEV, -ENOSPC, -EBUSY
  * or -EPERM from dma_window_region_check() and dma_window_region_check_memory();
  * -EOPNOTSUPP, -ENODEV or -EBUSY from dma_window_iommu_check(); -ENODEV if the
@@ -1083,6 +1087,11 @@ int dma_window_of_attach(struct device *dev, struct device_node *np,
 	int ret = 0;
 
 	named = dma_window_ref_find(dev, np, &ref);
+	/* Leave it denied, and to nobody, until its IOMMU is there or is not. */
+	if (dma_window_is_early(dev)) {
+		dma_window_ref_put(&ref);
+		return named == DMA_WINDOW_UNNAMED ? 0 : -EPROBE_DEFER;
+	}
 	switch (named) {
 	case DMA_WINDOW_NAMED:
 		ret = attach_region_held(dev, &ref, np, id, iommu_err);

@@ -14,6 +14,7 @@
 #include <linux/iommu.h>
 #include <linux/iova.h>
 #include <linux/mm.h>
+#include <linux/of.h>
 #include <linux/scatterlist.h>
 
 /* ---- The DMA API ---- */
@@ -24,6 +25,53 @@
 #else
 #define dma_window_alloc_pages_op	alloc_pages
 #endif
+
+/*
+ * The members that map and unmap a buffer, and the function NAME_page() as one of
+ * them. What is mapped by physical address without DMA_ATTR_MMIO has a page.
+ */
+#ifdef DMA_WINDOW_HAVE_MAP_PHYS
+#define dma_window_map_op		map_phys
+#define dma_window_unmap_op		unmap_phys
+#define DMA_WINDOW_MAP_OP(name)		name##_phys
+#define DMA_WINDOW_DEFINE_MAP_OP(name)					\
+static dma_addr_t name##_phys(struct device *dev, phys_addr_t phys,	\
+			      size_t size, enum dma_data_direction dir,	\
+			      unsigned long attrs)			\
+{									\
+	if (dma_window_attrs_unfit(attrs))				\
+		return DMA_MAPPING_ERROR;				\
+	return name##_page(dev, pfn_to_page(PHYS_PFN(phys)),		\
+			   offset_in_page(phys), size, dir, attrs);	\
+}
+#else
+#define dma_window_map_op		map_page
+#define dma_window_unmap_op		unmap_page
+#define DMA_WINDOW_MAP_OP(name)		name##_page
+#define DMA_WINDOW_DEFINE_MAP_OP(name)
+#endif
+
+#ifndef DMA_ATTR_MMIO
+#define DMA_ATTR_MMIO			0
+#endif
+#ifndef DMA_ATTR_DEBUGGING_IGNORE_CACHELINES
+#define DMA_ATTR_DEBUGGING_IGNORE_CACHELINES	0
+#endif
+#ifndef DMA_ATTR_REQUIRE_COHERENT
+#define DMA_ATTR_REQUIRE_COHERENT	0
+#endif
+#ifndef DMA_ATTR_CC_SHARED
+#define DMA_ATTR_CC_SHARED		0
+#endif
+#ifndef __DMA_ATTR_ALLOC_CC_SHARED
+#define __DMA_ATTR_ALLOC_CC_SHARED	0
+#endif
+
+/* Tell whether a buffer must not be copied: device registers, or for its user. */
+static inline bool dma_window_attrs_unfit(unsigned long attrs)
+{
+	return attrs & (DMA_ATTR_MMIO | DMA_ATTR_REQUIRE_COHERENT);
+}
 
 #ifndef DMA_WINDOW_HAVE_NEED_SYNC
 /* Syncs are never skipped. */
@@ -99,6 +147,30 @@ static inline void dma_window_set_ops(struct device *dev,
 	set_dma_ops(dev, ops);
 }
 
+#elif defined(DMA_WINDOW_HAVE_DEV_FLAG_DMA_IOMMU)
+
+/* The DMA API looks at this flag before a device's own operations. */
+static inline void dma_window_no_dma_iommu(struct device *dev)
+{
+	dev_clear_dma_iommu(dev);
+}
+
+static inline bool dma_window_has_dma_iommu_ops(const struct device *dev)
+{
+	return false;
+}
+
+/*
+ * Set who serves a device's DMA: @ops, or if that is NULL, dma-iommu or
+ * dma-direct.
+ */
+static inline void dma_window_set_ops(struct device *dev,
+				      const struct dma_map_ops *ops)
+{
+	dev_assign_dma_iommu(dev, !ops && dma_window_in_dma_domain(dev));
+	set_dma_ops(dev, ops);
+}
+
 #elif defined(DMA_WINDOW_HAVE_DMA_IOMMU)
 
 /* The DMA API looks at this flag before a device's own operations. */
@@ -158,6 +230,44 @@ static inline void dma_window_set_ops(struct device *dev,
 
 #endif
 
+#ifdef CONFIG_IOMMU_DMA
+
+/* Tell whether addresses of a domain can be had from dma-iommu's allocator. */
+static inline bool dma_window_domain_has_iova(const struct iommu_domain *domain)
+{
+#ifdef DMA_WINDOW_HAVE_COOKIE_TYPE
+	return domain->cookie_type == IOMMU_COOKIE_DMA_IOVA;
+#else
+	return domain->iova_cookie;
+#endif
+}
+
+static inline void dma_window_free_iova(struct iommu_domain *domain,
+					dma_addr_t iova, size_t size)
+{
+#ifdef DMA_WINDOW_HAVE_FREE_IOVA_DOMAIN
+	iommu_dma_free_iova(domain, iova, size, NULL);
+#else
+	iommu_dma_free_iova(domain->iova_cookie, iova, size, NULL);
+#endif
+}
+
+#endif /* CONFIG_IOMMU_DMA */
+
+/*
+ * Tell whether it is the IOMMU core that has a device's DMA configured, when it
+ * looks for the device's IOMMU: the device has no domain yet, a driver is probed
+ * later, and nobody looks at what is returned.
+ */
+static inline bool dma_window_is_early(const struct device *dev)
+{
+#if defined(DMA_WINDOW_HAVE_EARLY_CONFIGURE) && defined(CONFIG_IOMMU_API)
+	return !dev->driver && dev->iommu && !dev->iommu_group;
+#else
+	return false;
+#endif
+}
+
 /* ---- The IOMMU API ---- */
 
 #ifndef DMA_WINDOW_HAVE_IOMMU_MAP_GFP
@@ -201,6 +311,22 @@ static inline bool dma_window_attach_is_deferred(struct device *dev)
 #endif
 }
 
+/* Find the IOMMU that an iommu-map has for an ID: *@iommu, to be put, or NULL. */
+static inline int dma_window_map_iommu_id(struct device_node *np, u32 id,
+					  struct device_node **iommu)
+{
+#ifdef DMA_WINDOW_HAVE_OF_MAP_IOMMU_ID
+	struct of_phandle_args arg = {};
+	int ret = of_map_iommu_id(np, id, &arg);
+
+	*iommu = arg.np;
+	return ret;
+#else
+	*iommu = NULL;
+	return of_map_id(np, id, "iommu-map", "iommu-map-mask", iommu, NULL);
+#endif
+}
+
 /* ---- Memory ---- */
 
 #ifdef DMA_WINDOW_HAVE_CRASH_RESERVE
@@ -218,6 +344,13 @@ static inline bool dma_window_attach_is_deferred(struct device *dev)
 /* MAX_ORDER was one more, before its name changed. */
 #ifndef MAX_PAGE_ORDER
 #define MAX_PAGE_ORDER	(MAX_ORDER - 1)
+#endif
+
+/* The workqueue whose workers are not bound to a CPU. */
+#ifdef DMA_WINDOW_HAVE_DFL_WQ
+#define dma_window_unbound_wq	system_dfl_wq
+#else
+#define dma_window_unbound_wq	system_unbound_wq
 #endif
 
 /* ---- Virtio ---- */

@@ -291,7 +291,7 @@ int __dma_window_vq_create(struct dma_window_vq *vq, struct virtio_device *vdev,
 	u32 id;
 	int ret;
 
-	if (!dma_window_has_window(dev))
+	if (!dev || !dma_window_has_window(dev))
 		return 0;
 	client = dma_window_client_of(dev);
 	if (!client)

@@ -215,7 +215,8 @@ const char *dma_window_iommu_unfit_reason(struct device *dev)
 	struct iommu_domain *domain = iommu_get_domain_for_dev(dev);
 	const char *why;
 
-	if (!(domain->type & __IOMMU_DOMAIN_DMA_API) || !domain->iova_cookie ||
+	if (!(domain->type & __IOMMU_DOMAIN_DMA_API) ||
+	    !dma_window_domain_has_iova(domain) ||
 	    dma_window_attach_is_deferred(dev))
 		return "its IOMMU domain is not one for the DMA API";
 	/*
@@ -315,8 +316,7 @@ static int io_map(struct device *dev, struct dma_window_iommu *io)
 		lower = iommu_dma_alloc_iova(io->domain, io->span, limit, dev);
 		if (!lower)
 			break;
-		iommu_dma_free_iova(io->domain->iova_cookie, io->iova, io->span,
-				    NULL);
+		dma_window_free_iova(io->domain, io->iova, io->span);
 		io->iova = lower;
 	}
 	if (!io->iova)

@@ -72,7 +72,7 @@ void dma_window_iommu_free_iova(struct dma_window_iommu *io, dma_addr_t iova,
 	struct iommu_domain *domain = READ_ONCE(io->domain);
 
 	if (domain)
-		iommu_dma_free_iova(domain->iova_cookie, iova, span, NULL);
+		dma_window_free_iova(domain, iova, span);
 }
 
 /**

@@ -24,14 +24,14 @@
  * DMA_ATTR_WINDOW_NO_FILL and _FLOOR are no attributes of the kernel's: notice one
  * that takes a bit of theirs. New ones are given the next bit from below.
  */
-#ifndef DMA_ATTR_MMIO
-#define DMA_ATTR_MMIO	0
-#endif
 static_assert(!((DMA_ATTR_WINDOW_NO_FILL | DMA_ATTR_WINDOW_FLOOR) &
 		(DMA_ATTR_WEAK_ORDERING | DMA_ATTR_WRITE_COMBINE |
 		 DMA_ATTR_NO_KERNEL_MAPPING | DMA_ATTR_SKIP_CPU_SYNC |
 		 DMA_ATTR_FORCE_CONTIGUOUS | DMA_ATTR_ALLOC_SINGLE_PAGES |
-		 DMA_ATTR_NO_WARN | DMA_ATTR_PRIVILEGED | DMA_ATTR_MMIO)));
+		 DMA_ATTR_NO_WARN | DMA_ATTR_PRIVILEGED | DMA_ATTR_MMIO |
+		 DMA_ATTR_DEBUGGING_IGNORE_CACHELINES |
+		 DMA_ATTR_REQUIRE_COHERENT | DMA_ATTR_CC_SHARED |
+		 __DMA_ATTR_ALLOC_CC_SHARED)));
 
 /**
  * dma_window_can_map() - may a page be mapped for a device with a window?
@@ -184,6 +184,7 @@ static dma_addr_t window_map_page(struct device *dev, struct page *page,
 	return dma_window_bounce_map(dev, page_to_phys(page) + offset, size,
 				     dir, attrs);
 }
+DMA_WINDOW_DEFINE_MAP_OP(window_map)
 
 /* The error for a list that found no room: -ENOMEM says "try again". */
 static int window_list_error(struct dma_window_client *client,
@@ -209,7 +210,7 @@ static int window_map_sg(struct device *dev, struct scatterlist *sgl, int nents,
 	struct scatterlist *sg;
 	int i, ret = -EINVAL;
 
-	if (!client)
+	if (!client || dma_window_attrs_unfit(attrs))
 		return ret;
 
 	for_each_sg(sgl, sg, nents, i) {
@@ -358,8 +359,8 @@ const struct dma_map_ops dma_window_ops = {
 	.free_pages		= window_free_pages,
 	.mmap			= window_mmap,
 	.get_sgtable		= window_get_sgtable,
-	.map_page		= window_map_page,
-	.unmap_page		= window_unmap_page,
+	.dma_window_map_op	= DMA_WINDOW_MAP_OP(window_map),
+	.dma_window_unmap_op	= window_unmap_page,
 	.map_sg			= window_map_sg,
 	.unmap_sg		= window_unmap_sg,
 	.sync_single_for_cpu	= window_sync_for_cpu,
@@ -383,13 +384,17 @@ static dma_addr_t iommu_map_page(struct device *dev, struct page *page,
 	return dma_window_iommu_map(dev, page_to_phys(page) + offset, size,
 				    dir, attrs);
 }
+DMA_WINDOW_DEFINE_MAP_OP(iommu_map)
 
 static int iommu_map_sg_or_none(struct device *dev, struct scatterlist *sgl,
 				int nents, enum dma_data_direction dir,
 				unsigned long attrs)
 {
-	int ret = dma_window_iommu_map_sg(dev, sgl, nents, dir, attrs);
+	int ret;
 
+	if (dma_window_attrs_unfit(attrs))
+		return -EINVAL;
+	ret = dma_window_iommu_map_sg(dev, sgl, nents, dir, attrs);
 	if (ret < 0) {
 		/* The device never saw these buffers: copy nothing back. */
 		window_unmap_sg(dev, sgl, nents, dir,
@@ -427,8 +432,8 @@ const struct dma_map_ops dma_window_iommu_ops = {
 	.free_pages		= window_free_pages,
 	.mmap			= window_mmap,
 	.get_sgtable		= window_get_sgtable,
-	.map_page		= iommu_map_page,
-	.unmap_page		= window_unmap_page,
+	.dma_window_map_op	= DMA_WINDOW_MAP_OP(iommu_map),
+	.dma_window_unmap_op	= window_unmap_page,
 	.map_sg			= iommu_map_sg_or_none,
 	.unmap_sg		= window_unmap_sg,
 	.sync_single_for_cpu	= window_sync_for_cpu,
@@ -452,6 +457,7 @@ static dma_addr_t deny_map_page(struct device *dev, struct page *page,
 {
 	return DMA_MAPPING_ERROR;
 }
+DMA_WINDOW_DEFINE_MAP_OP(deny_map)
 
 static int deny_map_sg(struct device *dev, struct scatterlist *sg, int nents,
 		       enum dma_data_direction dir, unsigned long attrs)
@@ -473,8 +479,8 @@ static size_t deny_max_mapping_size(struct device *dev)
 const struct dma_map_ops dma_window_deny_ops = {
 	.free			= window_free,
 	.free_pages		= window_free_pages,
-	.map_page		= deny_map_page,
-	.unmap_page		= window_unmap_page,
+	.dma_window_map_op	= DMA_WINDOW_MAP_OP(deny_map),
+	.dma_window_unmap_op	= window_unmap_page,
 	.map_sg			= deny_map_sg,
 	.unmap_sg		= window_unmap_sg,
 	.sync_single_for_cpu	= window_sync_for_cpu,

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 #
-# Which interfaces this kernel has: each probe looks for a text in a header of the
-# source and, where it is, defines DMA_WINDOW_HAVE_... for compat.h. Probes go by
+# Which interfaces this kernel has: each probe looks for a text in the source
+# and, where it is, defines DMA_WINDOW_HAVE_... for compat.h. Probes go by
 # interface, never by version: stable kernels and vendors backport.
 
 # $(call dma_window_probe,HEADER,TEXT,NAME): TEXT is a fixed string.
@@ -35,3 +35,25 @@ ccflags-y += $(call dma_window_probe,include/trace/stages/stage6_event_callback.
 
 # v6.8: devices for KUnit tests
 ccflags-y += $(call dma_window_probe,include/kunit/device.h,kunit_device_register,KUNIT_DEVICE)
+
+# v6.19: dma_map_ops.map_phys, before that .map_page
+ccflags-y += $(call dma_window_probe,include/linux/dma-map-ops.h,map_phys,MAP_PHYS)
+
+# by v7.3: the flag of a device that has dma-iommu called has accessors
+ccflags-y += $(call dma_window_probe,include/linux/device.h,DEV_FLAG_DMA_IOMMU,DEV_FLAG_DMA_IOMMU)
+
+# v6.15: the IOMMU core has the DMA of devices configured that have no driver yet
+ccflags-y += $(call dma_window_probe,drivers/iommu/iommu.c,bus->dma_configure,EARLY_CONFIGURE)
+
+# v6.15: iommu_domain.cookie_type tells whose the domain's cookie is
+ccflags-y += $(call dma_window_probe,include/linux/iommu.h,IOMMU_COOKIE_DMA_IOVA,COOKIE_TYPE)
+
+# v6.16: iommu_dma_free_iova() takes the domain, before that its cookie
+dma_window_paren := (
+ccflags-y += $(call dma_window_probe,include/linux/iommu-dma.h,iommu_dma_free_iova$(dma_window_paren)struct iommu_domain,FREE_IOVA_DOMAIN)
+
+# v6.17: system_dfl_wq, before that system_unbound_wq
+ccflags-y += $(call dma_window_probe,include/linux/workqueue.h,system_dfl_wq,DFL_WQ)
+
+# by v7.3: of_map_id() has more arguments, and of_map_iommu_id() gives them
+ccflags-y += $(call dma_window_probe,include/linux/of.h,of_map_iommu_id,OF_MAP_IOMMU_ID)

@@ -449,12 +449,12 @@ void dma_window_ref_put(struct dma_window_ref *ref)
  */
 static bool of_id_has_iommu(struct device_node *np, u32 id)
 {
-	struct device_node *iommu = NULL;
+	struct device_node *iommu;
 	bool mapped;
 
 	if (!of_property_present(np, "iommu-map"))
 		return false;
-	if (of_map_id(np, id, "iommu-map", "iommu-map-mask", &iommu, NULL))
+	if (dma_window_map_iommu_id(np, id, &iommu))
 		return true;
 	mapped = of_device_is_available(iommu);
 	of_node_put(iommu);
