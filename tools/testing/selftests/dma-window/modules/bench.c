@@ -502,7 +502,7 @@ static int worker_init(struct worker *w, struct device *dev,
 			return -EINVAL;
 		offset = 0;
 	}
-	w->src = nth_page(buffer, offset / PAGE_SIZE);
+	w->src = buffer + offset / PAGE_SIZE;
 	w->dst = page_address(w->src) + size;
 	w->addrs = kcalloc(run->depth, sizeof(*w->addrs), GFP_KERNEL);
 	w->vaddrs = kcalloc(run->depth, sizeof(*w->vaddrs), GFP_KERNEL);
@@ -511,7 +511,7 @@ static int worker_init(struct worker *w, struct device *dev,
 		return -ENOMEM;
 	sg_init_table(w->sgl, run->depth);
 	for_each_sg(w->sgl, sg, run->depth, i)
-		sg_set_page(sg, nth_page(w->src, i * (run->stride / PAGE_SIZE)),
+		sg_set_page(sg, w->src + i * (run->stride / PAGE_SIZE),
 			    run->size, run->offset);
 	return 0;
 }

@@ -123,7 +123,7 @@ static void buffer_free(struct page *page, size_t size)
 		return;
 	}
 	for (done = 0; done < size; done += EDU_BLOCK)
-		__free_pages(nth_page(page, done / PAGE_SIZE), MAX_PAGE_ORDER);
+		__free_pages(page + done / PAGE_SIZE, MAX_PAGE_ORDER);
 }
 
 static int compare_blocks(const void *a, const void *b)
@@ -433,8 +433,8 @@ static long edu_map(struct session *s, struct device *dev, struct edu_map *arg)
 
 	if (arg->flags & EDU_ATOMIC)
 		local_irq_save(flags);
-	obj->addr = dma_map_page_attrs(dev, nth_page(obj->buffer->page,
-						     arg->offset / PAGE_SIZE),
+	obj->addr = dma_map_page_attrs(dev,
+				       obj->buffer->page + arg->offset / PAGE_SIZE,
 				       arg->offset % PAGE_SIZE, arg->size,
 				       arg->dir, arg->attrs);
 	if (arg->flags & EDU_ATOMIC)
@@ -485,8 +485,7 @@ static long edu_map_sg(struct session *s, struct device *dev,
 					     segs[i].size);
 		if (!obj->buffers[i])
 			goto put;
-		sg_set_page(sg, nth_page(obj->buffers[i]->page,
-					 segs[i].offset / PAGE_SIZE),
+		sg_set_page(sg, obj->buffers[i]->page + segs[i].offset / PAGE_SIZE,
 			    segs[i].size, segs[i].offset % PAGE_SIZE);
 	}
 	ret = dma_map_sgtable(dev, &obj->sgt, arg->dir, arg->attrs);
@@ -569,6 +568,26 @@ static long edu_end(struct session *s, struct edu_end *arg)
 	return 0;
 }
 
+/* The operations that map and unmap a buffer; the Makefile looks which there are. */
+#ifdef EDU_HAVE_MAP_PHYS
+#define RAW_MAP_OP	map_phys
+#define RAW_UNMAP_OP	unmap_phys
+#else
+#define RAW_MAP_OP	map_page
+#define RAW_UNMAP_OP	unmap_page
+#endif
+
+static dma_addr_t raw_map(const struct dma_map_ops *ops, struct device *dev,
+			  struct page *page, size_t size,
+			  enum dma_data_direction dir)
+{
+#ifdef EDU_HAVE_MAP_PHYS
+	return ops->map_phys(dev, page_to_phys(page), size, dir, DMA_ATTR_NO_WARN);
+#else
+	return ops->map_page(dev, page, 0, size, dir, DMA_ATTR_NO_WARN);
+#endif
+}
+
 static long edu_raw(struct session *s, struct device *dev, struct edu_raw *arg)
 {
 	const struct dma_map_ops *ops = get_dma_ops(dev);
@@ -587,17 +606,16 @@ static long edu_raw(struct session *s, struct device *dev, struct edu_raw *arg)
 	}
 	switch (arg->op) {
 	case EDU_RAW_MAP:
-		if (!ops->map_page || obj->type != OBJ_BUFFER) {
+		if (!ops->RAW_MAP_OP || obj->type != OBJ_BUFFER) {
 			ret = -EINVAL;
 			break;
 		}
-		arg->addr = ops->map_page(dev, obj->page, 0, arg->size,
-					  arg->dir, DMA_ATTR_NO_WARN);
+		arg->addr = raw_map(ops, dev, obj->page, arg->size, arg->dir);
 		if (arg->addr == DMA_MAPPING_ERROR)
 			ret = -EIO;
 		break;
 	case EDU_RAW_UNMAP:
-		ops->unmap_page(dev, arg->addr, arg->size, arg->dir, 0);
+		ops->RAW_UNMAP_OP(dev, arg->addr, arg->size, arg->dir, 0);
 		break;
 	case EDU_RAW_SYNC_FOR_CPU:
 		ops->sync_single_for_cpu(dev, arg->addr, arg->size, arg->dir);
