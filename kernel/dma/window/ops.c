@@ -184,6 +184,7 @@ static dma_addr_t window_map_page(struct device *dev, struct page *page,
 	return dma_window_bounce_map(dev, page_to_phys(page) + offset, size,
 				     dir, attrs);
 }
+
 DMA_WINDOW_DEFINE_MAP_OP(window_map)
 
 /* The error for a list that found no room: -ENOMEM says "try again". */
@@ -384,6 +385,7 @@ static dma_addr_t iommu_map_page(struct device *dev, struct page *page,
 	return dma_window_iommu_map(dev, page_to_phys(page) + offset, size,
 				    dir, attrs);
 }
+
 DMA_WINDOW_DEFINE_MAP_OP(iommu_map)
 
 static int iommu_map_sg_or_none(struct device *dev, struct scatterlist *sgl,
@@ -457,6 +459,7 @@ static dma_addr_t deny_map_page(struct device *dev, struct page *page,
 {
 	return DMA_MAPPING_ERROR;
 }
+
 DMA_WINDOW_DEFINE_MAP_OP(deny_map)
 
 static int deny_map_sg(struct device *dev, struct scatterlist *sg, int nents,
