@@ -48,7 +48,7 @@ static dma_addr_t name##_phys(struct device *dev, phys_addr_t phys,	\
 #define dma_window_map_op		map_page
 #define dma_window_unmap_op		unmap_page
 #define DMA_WINDOW_MAP_OP(name)		name##_page
-#define DMA_WINDOW_DEFINE_MAP_OP(name)
+#define DMA_WINDOW_DEFINE_MAP_OP(...)
 #endif
 
 #ifndef DMA_ATTR_MMIO
