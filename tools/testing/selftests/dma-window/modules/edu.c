@@ -570,11 +570,13 @@ static long edu_end(struct session *s, struct edu_end *arg)
 
 /* The operations that map and unmap a buffer; the Makefile looks which there are. */
 #ifdef EDU_HAVE_MAP_PHYS
-#define RAW_MAP_OP	map_phys
-#define RAW_UNMAP_OP	unmap_phys
+#define EDU_HAS_MAP_PHYS	1
+#define RAW_MAP_OP		map_phys
+#define RAW_UNMAP_OP		unmap_phys
 #else
-#define RAW_MAP_OP	map_page
-#define RAW_UNMAP_OP	unmap_page
+#define EDU_HAS_MAP_PHYS	0
+#define RAW_MAP_OP		map_page
+#define RAW_UNMAP_OP		unmap_page
 #endif
 
 static dma_addr_t raw_map(const struct dma_map_ops *ops, struct device *dev,
@@ -923,8 +925,12 @@ static long edu_resource(struct device *dev)
 	addr = dma_map_resource(dev, pci_resource_start(to_pci_dev(dev), 0),
 				SZ_4K, DMA_BIDIRECTIONAL, 0);
 	ret = dma_mapping_error(dev, addr);
-	/* CONFIG_DMA_API_DEBUG records the failure as a mapping, too. */
-	dma_unmap_resource(dev, addr, SZ_4K, DMA_BIDIRECTIONAL, 0);
+	/*
+	 * Where that is a call of its own, CONFIG_DMA_API_DEBUG records the failure
+	 * as a mapping, too.
+	 */
+	if (!ret || !EDU_HAS_MAP_PHYS)
+		dma_unmap_resource(dev, addr, SZ_4K, DMA_BIDIRECTIONAL, 0);
 	return ret;
 }
 
