@@ -311,6 +311,7 @@ static inline bool dma_window_attach_is_deferred(struct device *dev)
 #endif
 }
 
+#ifdef CONFIG_OF
 /* Find the IOMMU that an iommu-map has for an ID: *@iommu, to be put, or NULL. */
 static inline int dma_window_map_iommu_id(struct device_node *np, u32 id,
 					  struct device_node **iommu)
@@ -326,6 +327,7 @@ static inline int dma_window_map_iommu_id(struct device_node *np, u32 id,
 	return of_map_id(np, id, "iommu-map", "iommu-map-mask", iommu, NULL);
 #endif
 }
+#endif
 
 /* ---- Memory ---- */
 
