@@ -110,6 +110,11 @@ refusal() {
 }
 REFUSALS=''
 
+# kernel_has FILE TEXT: is TEXT in FILE of the kernel's source?
+kernel_has() {
+	grep -qsF -- "$2" "$BUILD/kernel/$FLAVOUR/source/$1"
+}
+
 test_refusals() {
 	guest_file "$RUN/refused" /etc/refused
 	run_test refused 60 attach.sh /etc/refused
