@@ -5,12 +5,23 @@
 # elapsed time, and installing what is missing. Sourced, never executed.
 
 TOP=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-BUILD=$(realpath -m "${BUILD:-$TOP/build}")
-# What is made for another kernel than the default one is below build/KERNEL.
 KERNEL_DEFAULT=$(awk '$1 == "kernel" { print $2; exit }' "$TOP/kernels.conf")
-if [ "${KERNEL:-$KERNEL_DEFAULT}" != "$KERNEL_DEFAULT" ]; then
+
+# build_of DIR: where things are that are made in DIR: for another kernel than the
+# default one in DIR/KERNEL.
+build_of() {
+	if [ "${KERNEL:-$KERNEL_DEFAULT}" = "$KERNEL_DEFAULT" ]; then
+		printf '%s\n' "$1"
+	else
+		printf '%s\n' "${1%/"$KERNEL"}/$KERNEL"
+	fi
+}
+
+BUILD=$(realpath -m "${BUILD:-$TOP/build}")
+if [ "$BUILD" != "$(build_of "$BUILD")" ]; then
+	# The compiler's cache is for all kernels.
 	export CCACHE_DIR=${CCACHE_DIR:-$BUILD/ccache}
-	BUILD=${BUILD%/"$KERNEL"}/$KERNEL
+	BUILD=$(build_of "$BUILD")
 fi
 JOBS=${JOBS:-$(nproc)}
 ARCH=arm64

@@ -2,9 +2,8 @@
 /*
  * Restricted DMA windows: what differs between kernels, and nothing else does.
  *
- * The code is written for the interfaces of the kernel that is the default in
- * kernels.conf; here are those that an older kernel lacks, or a newer one has
- * otherwise.
+ * The code is written for the interfaces of the default kernel in kernels.conf;
+ * here are those that another kernel lacks, made of what it has.
  * DMA_WINDOW_HAVE_... are from probes.mk.
  */
 #ifndef _KERNEL_DMA_WINDOW_COMPAT_H
@@ -366,7 +365,7 @@ static inline int dma_window_map_iommu_id(struct device_node *np, u32 id,
 /* ---- Tracepoints ---- */
 
 #ifdef DMA_WINDOW_HAVE_ASSIGN_STR_DST
-#define dma_window_assign_str(dst, src)	__assign_str(dst)
+#define dma_window_assign_str(dst, ...)	__assign_str(dst)
 #else
 #define dma_window_assign_str(dst, src)	__assign_str(dst, src)
 #endif
