@@ -91,11 +91,19 @@ struct world {
 
 static void check_memory(const struct world *w, struct vu_region r, int fd)
 {
-	struct stat st;
+	bool named = w->cfg.nfiles;
+	struct stat st, file;
 
-	(void)w;
-	CHECK(!r.offset);
 	CHECK(r.uaddr == r.gpa);
+	if (named && fd >= 0) {
+		CHECK(!fstat(fd, &st) && !stat(w->cfg.file[0].path, &file));
+		named = st.st_dev == file.st_dev && st.st_ino == file.st_ino &&
+			r.size && r.offset < (u64)st.st_size &&
+			r.size <= (u64)st.st_size - r.offset;
+	}
+	if (named)
+		return;
+	CHECK(!r.offset);
 	CHECK(r.size && r.size <= WIN_SIZE);
 	CHECK(r.gpa >= WIN && r.gpa <= WIN + WIN_SIZE - r.size);
 	if (fd < 0)
@@ -358,8 +366,9 @@ static void send_bytes(int fd, const void *p, size_t n, const int *fds,
 		errno = 0;
 }
 
-/* Descriptors of the kinds that matter, made once */
+/* Descriptors of the kinds that matter, made once; the second has a path, too. */
 static int kinds[8];
+static char named_path[64];
 
 static void make_kinds(void)
 {
@@ -371,6 +380,7 @@ static void make_kinds(void)
 		kinds[i] = memfd_create("fuzz", MFD_CLOEXEC);
 		CHECK(kinds[i] > 0 && !ftruncate(kinds[i], sizes[i]));
 	}
+	snprintf(named_path, sizeof(named_path), "/proc/self/fd/%d", kinds[1]);
 	kinds[4] = eventfd(0, EFD_CLOEXEC);
 	kinds[5] = open("/dev/null", O_RDWR | O_CLOEXEC);
 	kinds[6] = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -535,6 +545,8 @@ int fuzz_one(const u8 *data, size_t size)
 	before = open_fds();
 	w.cfg.range[0] = (struct vug_range){ WIN, WIN_SIZE };
 	w.cfg.nranges = 1;
+	if (how & 32)
+		w.cfg.file[w.cfg.nfiles++].path = named_path;
 	w.cfg.inflight = &w.inflight;
 	w.inflight.fd = -1;
 	w.cfg.allow_log = how & 1;

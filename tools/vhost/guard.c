@@ -150,24 +150,31 @@ static bool fd_is_unix_stream(int fd)
  * Memory: a regular file on tmpfs (memfd and /dev/shm too) or hugetlbfs. Not
  * any regular file: /proc/PID/mem and a PCI BAR in sysfs are regular as well.
  */
-static const char *file_reason(int fd, u64 max, u64 *size,
-			       u64 *inode)
+static const char *file_reason(int fd, struct stat *st)
 {
 	struct statfs fs;
-	struct stat st;
 
-	if (fstat(fd, &st) < 0 || fstatfs(fd, &fs) < 0)
+	if (fstat(fd, st) < 0 || fstatfs(fd, &fs) < 0)
 		return "its descriptor cannot be examined";
-	*inode = st.st_ino;
-	*size = st.st_size < 0 ? 0 : (u64)st.st_size;
-	if (!S_ISREG(st.st_mode))
+	if (!S_ISREG(st->st_mode))
 		return "its descriptor is not a file";
 	if ((u32)fs.f_type != (u32)TMPFS_MAGIC &&
 	    (u32)fs.f_type != (u32)HUGETLBFS_MAGIC)
 		return "its file is neither a memfd nor on tmpfs or hugetlbfs";
-	if (st.st_size < 0)
+	if (st->st_size < 0)
 		return "its file has no size";
-	if (*size > max)
+	return NULL;
+}
+
+static u64 file_size(const struct stat *st)
+{
+	return st->st_size < 0 ? 0 : (u64)st->st_size;
+}
+
+/* Is what a descriptor gives no more than what is meant to be shared? */
+static const char *size_reason(const struct stat *st, u64 max)
+{
+	if (file_size(st) > max)
 		return "its file is larger than the region, and a descriptor gives the whole file";
 	return NULL;
 }
@@ -204,24 +211,87 @@ const char *vug_range_error(const struct vug_config *cfg,
 	return NULL;
 }
 
-static const char *range_reason(const struct vug_config *cfg,
-				const struct vu_region *r)
+const char *vug_file_error(const struct vug_config *cfg,
+			   const struct vug_file *f)
 {
-	bool touches = false;
+	if (!*f->path)
+		return "the path is empty";
+	if (strlen(f->path) >= PATH_MAX)
+		return "the path is too long";
+	for (size_t i = 0; i < cfg->nfiles; i++)
+		if (!strcmp(f->path, cfg->file[i].path))
+			return "the path is given twice";
+	if (cfg->nfiles == VUG_MAX_FILES)
+		return "there are too many files";
+	return NULL;
+}
 
+static const char *numbers_reason(const struct vu_region *r)
+{
 	if (!r->size)
 		return "it is empty";
 	if (wraps(r->gpa, r->size) || wraps(r->uaddr, r->size))
 		return "its addresses wrap around";
+	return NULL;
+}
+
+/* Is a region allowed by where the guest has it? Then its file is the region. */
+static const char *range_reason(const struct vug_config *cfg,
+				const struct vu_region *r, const char *file,
+				const struct stat *st)
+{
+	bool touches = false;
+
+	if (!cfg->nranges)
+		return "its file is none that --allow-file names";
 	for (size_t i = 0; i < cfg->nranges; i++) {
 		const struct vug_range *a = &cfg->range[i];
 
-		if (inside(r->gpa, r->size, a->start, a->size))
-			return NULL;
+		if (inside(r->gpa, r->size, a->start, a->size)) {
+			if (r->offset)
+				return "it does not start at the beginning of its file";
+			return file ? file : size_reason(st, r->size);
+		}
 		touches |= overlaps(r->gpa, r->size, a->start, a->size);
 	}
 	return touches ? "it is only partly inside an allowed range" :
 			 "it is outside the allowed ranges";
+}
+
+/*
+ * Find the path that names a file, by device and inode. Name a file that is not
+ * there in the log: that may be why a region is dropped.
+ */
+static const struct vug_file *file_named(struct vug_session *s,
+					 const char *what,
+					 const struct stat *st)
+{
+	for (size_t i = 0; i < s->cfg->nfiles; i++) {
+		const struct vug_file *f = &s->cfg->file[i];
+		struct stat there;
+
+		if (fstatat(AT_FDCWD, f->path, &there, 0) < 0)
+			say(s, VUG_REFUSED, "%s: --allow-file %.300s: %s", what,
+			    f->path, strerror(errno));
+		else if (there.st_dev == st->st_dev &&
+			 there.st_ino == st->st_ino)
+			return f;
+	}
+	return NULL;
+}
+
+/* A file that is named may be shared as a whole, so a region may be a part. */
+static const char *named_reason(const struct vug_file *f,
+				const struct vu_region *r,
+				const struct stat *st)
+{
+	u64 size = f->size ? f->size : file_size(st);
+
+	if (file_size(st) > size)
+		return "its file is larger than --allow-file says, and a descriptor gives all";
+	if (!inside(r->offset, r->size, 0, size))
+		return "it ends behind what --allow-file allows of its file";
+	return NULL;
 }
 
 #define SEALS	(F_SEAL_GROW | F_SEAL_SHRINK)
@@ -230,15 +300,23 @@ static const char *range_reason(const struct vug_config *cfg,
 static bool region_passes(struct vug_session *s, const char *what,
 			  const struct vu_region *r, int fd, bool full)
 {
-	u64 size = 0, inode = 0;
-	const char *file = file_reason(fd, r->size, &size, &inode);
-	const char *reason = range_reason(s->cfg, r);
+	const struct vug_file *named = NULL;
+	const char *reason, *also = "";
+	struct stat st = { 0 };
+	const char *file = file_reason(fd, &st);
 	int seals;
 
-	if (!reason && r->offset)
-		reason = "it does not start at the beginning of its file";
-	if (!reason)
-		reason = file;
+	reason = numbers_reason(r);
+	if (!reason) {
+		reason = range_reason(s->cfg, r, file, &st);
+		if (reason && !file && s->cfg->nfiles) {
+			named = file_named(s, what, &st);
+			if (named)
+				reason = named_reason(named, r, &st);
+			else if (s->cfg->nranges)
+				also = ", and its file is none that --allow-file names";
+		}
+	}
 	seals = reason ? 0 : fcntl(fd, F_GET_SEALS);
 	if (seals < 0)
 		seals = 0;
@@ -251,15 +329,17 @@ static bool region_passes(struct vug_session *s, const char *what,
 	if (reason) {
 		s->stats.regions_dropped++;
 		say(s, VUG_REFUSED,
-		    "%s: dropped region 0x%llx+0x%llx (offset 0x%llx, file of %llu bytes, inode %llu): %s",
-		    what, r->gpa, r->size, r->offset, size, inode, reason);
+		    "%s: dropped region 0x%llx+0x%llx (offset 0x%llx, file of %llu bytes, inode %llu): %s%s",
+		    what, r->gpa, r->size, r->offset, file_size(&st),
+		    (u64)st.st_ino, reason, also);
 		return false;
 	}
 	s->stats.regions_passed++;
 	say(s, VUG_INFO,
-	    "%s: passed region 0x%llx+0x%llx (file of %llu bytes, inode %llu%s)",
-	    what, r->gpa, r->size, size, inode,
-	    (seals & SEALS) == SEALS ? "" : ", not sealed");
+	    "%s: passed region 0x%llx+0x%llx (file of %llu bytes, inode %llu%s%s%.300s)",
+	    what, r->gpa, r->size, file_size(&st), (u64)st.st_ino,
+	    (seals & SEALS) == SEALS ? "" : ", not sealed",
+	    named ? ", --allow-file " : "", named ? named->path : "");
 	return true;
 }
 
@@ -273,7 +353,8 @@ static int dup_fd(int fd)
 static bool hold(struct vug_session *s, const struct vu_region *r, int fd)
 {
 	struct vug_held h = {
-		.gpa = r->gpa, .size = r->size, .uaddr = r->uaddr, .fd = -1,
+		.gpa = r->gpa, .size = r->size, .uaddr = r->uaddr,
+		.offset = r->offset, .fd = -1,
 	};
 
 	if (s->nheld == ARRAY_SIZE(s->held)) {
@@ -447,6 +528,7 @@ static enum verdict send_table(struct vug_session *s, struct vug_msg *m)
 		m->fds[m->nfds++] = fd;
 		t.region[i] = (struct vu_region){
 			.gpa = h->gpa, .size = h->size, .uaddr = h->gpa,
+			.offset = h->offset,
 		};
 	}
 	m->w.hdr.request = VU_SET_MEM_TABLE;
@@ -596,20 +678,21 @@ static enum verdict check_set_inflight(struct vug_session *s,
 
 static enum verdict check_log_base(struct vug_session *s, struct vug_msg *m)
 {
-	u64 size = m->w.p.log.size, fsize = 0, inode = 0, page = 4096;
+	u64 size = m->w.p.log.size, page = 4096;
 	const char *reason = NULL;
+	struct stat st = { 0 };
 
 	if (!size || size > ULLONG_MAX - page)
 		reason = "it has no sensible size";
 	else if (m->w.p.log.offset)
 		reason = "it does not start at the beginning of its file";
 	else
-		reason = file_reason(m->fds[0],
-				     (size + page - 1) / page * page,
-				     &fsize, &inode);
+		reason = file_reason(m->fds[0], &st);
+	if (!reason)
+		reason = size_reason(&st, (size + page - 1) / page * page);
 	if (!reason) {
 		say(s, VUG_INFO, "SET_LOG_BASE: passed a dirty log of %llu bytes, inode %llu",
-		    size, inode);
+		    size, (u64)st.st_ino);
 		return PASS;
 	}
 	error(s, "SET_LOG_BASE: log of 0x%llx bytes: %s", size, reason);
@@ -847,7 +930,7 @@ static const char *inflight_file_reason(const struct vug_msg *m,
 					const struct vu_inflight *asked)
 {
 	const struct vu_inflight *f = &m->w.p.inflight;
-	u64 file = 0, inode = 0;
+	struct stat st = { 0 };
 	const char *reason;
 
 	if (m->nfds != 1)
@@ -855,8 +938,9 @@ static const char *inflight_file_reason(const struct vug_msg *m,
 	if (f->size > MAX_INFLIGHT ||
 	    f->size > asked->queues * PER_QUEUE(asked->queue_size))
 		return "it is larger than the queues need";
-	reason = file_reason(m->fds[0], ULLONG_MAX, &file, &inode);
-	if (!reason && (f->offset > file || f->size > file - f->offset))
+	reason = file_reason(m->fds[0], &st);
+	if (!reason && (f->offset > file_size(&st) ||
+			f->size > file_size(&st) - f->offset))
 		reason = "its file is shorter";
 	return reason;
 }

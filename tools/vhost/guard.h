@@ -12,6 +12,7 @@
 #include "proto.h"
 
 #define VUG_MAX_RANGES	64	/* --allow */
+#define VUG_MAX_FILES	64	/* --allow-file */
 #define VUG_MAX_REGIONS	512	/* regions a backend holds; QEMU's limit too */
 #define VUG_MAX_FDS	8	/* descriptors of one message */
 
@@ -29,6 +30,16 @@ struct vug_range {
 };
 
 /*
+ * A file that is allowed wherever the guest has it, as the memory of a PCI BAR,
+ * whose address is the firmware's choice. Looked up each time a descriptor is
+ * compared: the file may be made after the guard has started.
+ */
+struct vug_file {
+	const char *path;
+	u64 size;		/* bytes that regions may use; 0: the file's own */
+};
+
+/*
  * The file in which a backend notes the requests in flight, for the one that
  * takes over when it has crashed: made here and sealed, so that neither side can
  * truncate it under the other. Outlives sessions.
@@ -43,6 +54,8 @@ struct vug_inflight {
 struct vug_config {
 	struct vug_range range[VUG_MAX_RANGES];
 	size_t nranges;
+	struct vug_file file[VUG_MAX_FILES];
+	size_t nfiles;
 	bool allow_log;
 	bool require_seals;
 	struct vug_inflight *inflight;
@@ -107,6 +120,7 @@ struct vug_held {
 	u64 gpa;
 	u64 size;
 	u64 uaddr;
+	u64 offset;	/* in its file */
 	int fd;		/* -1: not kept */
 };
 
@@ -175,5 +189,15 @@ void vug_fini(struct vug_session *s);
  */
 const char *vug_range_error(const struct vug_config *cfg,
 			    const struct vug_range *r);
+
+/**
+ * vug_file_error() - can a file be added to the allowed ones?
+ * @cfg: the files so far
+ * @f: the new one, which need not exist
+ *
+ * Return: NULL if so, else the reason why not.
+ */
+const char *vug_file_error(const struct vug_config *cfg,
+			   const struct vug_file *f);
 
 #endif

@@ -163,7 +163,8 @@ static void log_line(void *ctx, enum vug_level level, const char *line)
 /* The command line */
 
 static const char help[] =
-"usage: vhost-user-guard SIDES --allow ADDR+SIZE [--allow ...] [OPTION...]\n"
+"usage: vhost-user-guard SIDES --allow ADDR+SIZE | --allow-file PATH [...]\n"
+"                        [OPTION...]\n"
 "\n"
 "Stand between a VMM (the front-end) and a vhost-user device (the back-end) and\n"
 "let the device have only the guest memory that it is allowed to have.\n"
@@ -184,6 +185,14 @@ static const char help[] =
 "                      ranges may touch but not overlap. A memory region passes\n"
 "                      only if it lies wholly inside one range and its file\n"
 "                      (memfd, tmpfs or hugetlbfs) is no larger than the region.\n"
+"  --allow-file PATH[,size=BYTES]\n"
+"                      file that the device may have, wherever the guest has it, as\n"
+"                      the memory of a PCI BAR. A memory region passes as well if its\n"
+"                      file is the one that PATH names when the region comes, and\n"
+"                      none of it ends behind BYTES (default: the file's size). The\n"
+"                      device gets the whole file: one larger than BYTES is not\n"
+"                      passed. For a memfd, PATH is /proc/PID/fd/N. May be given up\n"
+"                      to 64 times; PATH has no comma.\n"
 "  --allow-log         let the dirty log of a live migration pass. It is one file\n"
 "                      for all devices of the guest.\n"
 "  --require-seals     drop regions whose file is not sealed against growing and\n"
@@ -261,6 +270,33 @@ static void parse_allow(struct guard *g, const char *arg)
 	g->cfg.range[g->cfg.nranges++] = r;
 }
 
+/* A path with a comma could be a misspelt size: take none. */
+static void parse_allow_file(struct guard *g, char *arg)
+{
+	static const char expected[] =
+		"expected PATH or PATH,size=BYTES, as in /dev/shm/window,size=16M";
+	char *comma = strchr(arg, ',');
+	struct vug_file f = { .path = arg };
+	const char *reason = NULL, *p;
+
+	if (comma && strncmp(comma, ",size=", 6))
+		usage("--allow-file", arg, expected);
+	if (comma) {
+		reason = parse_size(comma + 6, &p, &f.size);
+		if (!reason && *p)
+			reason = expected;
+		if (!reason && !f.size)
+			reason = "the size is zero";
+		if (reason)
+			usage("--allow-file", arg, reason);
+		*comma = '\0';
+	}
+	reason = vug_file_error(&g->cfg, &f);
+	if (reason)
+		usage("--allow-file", arg, reason);
+	g->cfg.file[g->cfg.nfiles++] = f;
+}
+
 static unsigned int parse_uint(const char *option, const char *arg, int base,
 			       unsigned long max)
 {
@@ -316,9 +352,9 @@ static void set_side(struct side *s, const char *option, enum how how,
 
 enum {
 	OPT_LISTEN = 256, OPT_FRONTEND_CONNECT, OPT_FRONTEND_FD, OPT_CONNECT,
-	OPT_BACKEND_LISTEN, OPT_BACKEND_FD, OPT_ALLOW, OPT_ALLOW_LOG,
-	OPT_REQUIRE_SEALS, OPT_ONCE, OPT_LOOP, OPT_TIMEOUT, OPT_MODE, OPT_LOG,
-	OPT_NAME, OPT_QUIET, OPT_VERBOSE, OPT_HELP, OPT_VERSION,
+	OPT_BACKEND_LISTEN, OPT_BACKEND_FD, OPT_ALLOW, OPT_ALLOW_FILE,
+	OPT_ALLOW_LOG, OPT_REQUIRE_SEALS, OPT_ONCE, OPT_LOOP, OPT_TIMEOUT,
+	OPT_MODE, OPT_LOG, OPT_NAME, OPT_QUIET, OPT_VERBOSE, OPT_HELP, OPT_VERSION,
 };
 
 static const struct option options[] = {
@@ -329,6 +365,7 @@ static const struct option options[] = {
 	{ "backend-listen", required_argument, NULL, OPT_BACKEND_LISTEN },
 	{ "backend-fd", required_argument, NULL, OPT_BACKEND_FD },
 	{ "allow", required_argument, NULL, OPT_ALLOW },
+	{ "allow-file", required_argument, NULL, OPT_ALLOW_FILE },
 	{ "allow-log", no_argument, NULL, OPT_ALLOW_LOG },
 	{ "require-seals", no_argument, NULL, OPT_REQUIRE_SEALS },
 	{ "once", no_argument, NULL, OPT_ONCE },
@@ -402,6 +439,9 @@ static void parse_args(struct guard *g, int argc, char **argv)
 		case OPT_ALLOW:
 			parse_allow(g, optarg);
 			break;
+		case OPT_ALLOW_FILE:
+			parse_allow_file(g, optarg);
+			break;
 		case OPT_ALLOW_LOG:
 			g->cfg.allow_log = true;
 			break;
@@ -451,8 +491,9 @@ static void parse_args(struct guard *g, int argc, char **argv)
 	if (g->backend.how == NONE)
 		usage("--connect", NULL,
 		      "missing (or --backend-listen, --backend-fd)");
-	if (!g->cfg.nranges)
-		usage("--allow", NULL, "missing: nothing could ever pass");
+	if (!g->cfg.nranges && !g->cfg.nfiles)
+		usage("--allow", NULL,
+		      "missing (or --allow-file): nothing could ever pass");
 	if (g->loop && (g->frontend.how == INHERIT ||
 			g->backend.how == INHERIT))
 		usage("--loop", NULL, "a connection is inherited only once");
@@ -683,7 +724,7 @@ static enum exit_status run_session(struct guard *g, bool *worked)
 		error(g, "/proc/self/fd: %s", strerror(errno));
 		return EXIT_SYSTEM;
 	}
-	if (!g->loop && confine(false) < 0) {
+	if (!g->loop && confine(false, g->cfg.nfiles) < 0) {
 		error(g, "seccomp: %s", strerror(errno));
 		vug_fini(&s);
 		return EXIT_SYSTEM;
@@ -784,7 +825,7 @@ int main(int argc, char **argv)
 	}
 	if (side_listen(&g, &g.frontend) || side_listen(&g, &g.backend))
 		goto end;
-	if (confine(true) < 0) {
+	if (confine(true, g.cfg.nfiles) < 0) {
 		error(&g, "seccomp: %s", strerror(errno));
 		goto end;
 	}

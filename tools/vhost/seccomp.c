@@ -82,11 +82,17 @@ static const struct call connecting_calls[] = {
 	CALL_WITH(openat, 2, O_PATH | O_DIRECTORY | O_CLOEXEC),
 };
 
+/* --allow-file: fstatat() of a path, which reads nothing of a file */
+static const struct call path_calls[] = {
+	CALL_WITH(newfstatat, 3, 0),
+};
+
 #define ARRAY_SIZE(a)	(sizeof(a) / sizeof((a)[0]))
 #define ENTRY_MAX	5
 #define FILTER_MAX	(4 + 1 + ENTRY_MAX *				\
 			 (ARRAY_SIZE(session_calls) +			\
-			  ARRAY_SIZE(connecting_calls)))
+			  ARRAY_SIZE(connecting_calls) +		\
+			  ARRAY_SIZE(path_calls)))
 
 struct filter {
 	struct sock_filter code[FILTER_MAX];
@@ -132,7 +138,7 @@ static void allow(struct filter *f, const struct call *c, size_t n)
 	}
 }
 
-int confine(bool connecting)
+int confine(bool connecting, bool paths)
 {
 	struct filter f = { .len = 0 };
 	struct sock_fprog prog = { .filter = f.code };
@@ -144,6 +150,8 @@ int confine(bool connecting)
 	allow(&f, session_calls, ARRAY_SIZE(session_calls));
 	if (connecting)
 		allow(&f, connecting_calls, ARRAY_SIZE(connecting_calls));
+	if (paths)
+		allow(&f, path_calls, ARRAY_SIZE(path_calls));
 	end(&f, SECCOMP_RET_KILL_PROCESS);
 	prog.len = f.len;
 	return prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &prog, 0, 0);

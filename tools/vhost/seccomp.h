@@ -10,11 +10,12 @@
 /**
  * confine() - allow only the calls that the program makes; any other kills it
  * @connecting: also those that make connections and take away sockets
+ * @paths: also the one that tells which file a path names
  *
  * Can be called again, for less. Needs no_new_privs.
  *
  * Return: 0, or -1 with errno set.
  */
-int confine(bool connecting);
+int confine(bool connecting, bool paths);
 
 #endif

@@ -18,14 +18,14 @@ FIXTURE_SETUP(calls) { self->fds = start(); }
 FIXTURE_TEARDOWN(calls) { finish(_metadata, self->fds); }
 
 /* Make a call in a child that is confined; true if that kills the child. */
-static bool kills(bool connecting, long nr, const long *a)
+static bool kills(bool connecting, bool paths, long nr, const long *a)
 {
 	pid_t pid = fork();
 	int st;
 
 	if (!pid) {
 		if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) ||
-		    confine(connecting))
+		    confine(connecting, paths))
 			_exit(1);
 		syscall(nr, a[0], a[1], a[2], a[3], a[4], a[5]);
 		/* A sanitizer would add a call of its own to _exit(). */
@@ -72,10 +72,10 @@ TEST_F(calls, numbers)
 		if (nr == 335 || nr == 336)
 			continue;
 #endif
-		EXPECT_EQ(!known, kills(false, nr, none))
+		EXPECT_EQ(!known, kills(false, false, nr, none))
 			TH_LOG("call %ld in a session", nr);
 		known |= is_one_of(nr, connecting, ARRAY_SIZE(connecting));
-		EXPECT_EQ(!known, kills(true, nr, none))
+		EXPECT_EQ(!known, kills(true, false, nr, none))
 			TH_LOG("call %ld while connecting", nr);
 	}
 }
@@ -115,11 +115,27 @@ TEST_F(calls, arguments)
 
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
 		EXPECT_EQ(!cases[i].session,
-			  kills(false, cases[i].nr, cases[i].a))
+			  kills(false, false, cases[i].nr, cases[i].a))
 			TH_LOG("case %zu in a session", i);
 		EXPECT_EQ(!cases[i].connecting,
-			  kills(true, cases[i].nr, cases[i].a))
+			  kills(true, false, cases[i].nr, cases[i].a))
 			TH_LOG("case %zu while connecting", i);
+	}
+}
+
+/* With --allow-file a path can be looked up, but nothing be opened. */
+TEST_F(calls, paths)
+{
+	static const long look_up[6] = { -1, 0, 0, 0 };
+	static const long link[6] = { -1, 0, 0, AT_SYMLINK_NOFOLLOW };
+	static const long open[6] = { -1, 0, O_PATH | O_CLOEXEC };
+
+	for (int connecting = 0; connecting < 2; connecting++) {
+		EXPECT_TRUE(kills(connecting, false, __NR_newfstatat, look_up));
+		EXPECT_FALSE(kills(connecting, true, __NR_newfstatat, look_up));
+		EXPECT_EQ(!connecting,
+			  kills(connecting, true, __NR_newfstatat, link));
+		EXPECT_TRUE(kills(connecting, true, __NR_openat, open));
 	}
 }
 
