@@ -127,6 +127,7 @@ bool __dma_window_attached(const struct device *dev)
 	return dev && (dma_window_has_window(dev) ||
 		       dev->dma_ops == &dma_window_deny_ops);
 }
+EXPORT_SYMBOL_GPL(__dma_window_attached);
 
 /* Tell whether somebody else has set a device's operations, as Xen does. */
 static bool has_foreign_ops(const struct device *dev)

@@ -67,10 +67,14 @@ static dma_addr_t name##_phys(struct device *dev, phys_addr_t phys,	\
 #define __DMA_ATTR_ALLOC_CC_SHARED	0
 #endif
 
-/* Tell whether a buffer must not be copied: device registers, or for its user. */
+/*
+ * Tell whether a buffer must not be copied: device registers, or for its user. What
+ * is shared with the host already is refused by the DMA API, but for lists.
+ */
 static inline bool dma_window_attrs_unfit(unsigned long attrs)
 {
-	return attrs & (DMA_ATTR_MMIO | DMA_ATTR_REQUIRE_COHERENT);
+	return attrs & (DMA_ATTR_MMIO | DMA_ATTR_REQUIRE_COHERENT |
+			DMA_ATTR_CC_SHARED);
 }
 
 #ifndef DMA_WINDOW_HAVE_NEED_SYNC
@@ -325,6 +329,32 @@ static inline int dma_window_map_iommu_id(struct device_node *np, u32 id,
 #else
 	*iommu = NULL;
 	return of_map_id(np, id, "iommu-map", "iommu-map-mask", iommu, NULL);
+#endif
+}
+#endif
+
+#ifdef CONFIG_OF
+/* Cells of the entry of an iommu-map of @len cells that begins with cell @at. */
+static inline int dma_window_iommu_map_width(const __be32 *map, int len, int at)
+{
+#ifdef DMA_WINDOW_HAVE_OF_MAP_IOMMU_ID
+	struct device_node *iommu = of_find_node_by_phandle(be32_to_cpu(map[at + 1]));
+	u32 cells = 1;
+	int i;
+
+	of_property_read_u32(iommu, "#iommu-cells", &cells);
+	of_node_put(iommu);
+	/* For two cells, of_map_id() takes entries of four as well. */
+	for (i = 0; cells == 2 && len % 4 == 0; i += 4) {
+		if (i >= len)
+			cells = 1;
+		else if (map[i + 1] != map[1] || be32_to_cpu(map[i + 3]) != 1)
+			break;
+	}
+	/* What cannot be is the last one. */
+	return cells < len ? 3 + cells : len;
+#else
+	return 4;
 #endif
 }
 #endif

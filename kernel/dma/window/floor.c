@@ -208,10 +208,11 @@ static struct floor_want floor_want_crypto(struct virtio_device *vdev,
 {
 	u32 data_queues;
 
-	virtio_cread(vdev, struct virtio_crypto_config, max_dataqueues, &data_queues);
-	/* The control queue: a request, a key and a status. */
-	if (index >= data_queues)
-		return (struct floor_want){ .nslots = 4 };
+	virtio_cread_le(vdev, struct virtio_crypto_config, max_dataqueues,
+			&data_queues);
+	/* The control queue: a request, a key of 4 KiB, a status, a table. */
+	if (index >= max(data_queues, 1U))
+		return (struct floor_want){ .nslots = 6 };
 	/* The first and last page of both may be parts; header, IV and status. */
 	return (struct floor_want){ .nslots = chain_slots(2 * SZ_64K, 4 + 3) };
 }

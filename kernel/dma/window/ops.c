@@ -300,6 +300,9 @@ static int window_mmap(struct device *dev, struct vm_area_struct *vma,
 	if (!is_coherent(dev, size, vaddr, addr))
 		return -ENXIO;
 
+	/* The window is shared with the host: where dma_pgprot() has to be told. */
+	if (force_dma_unencrypted(dev))
+		attrs |= DMA_ATTR_CC_SHARED;
 	return dma_common_mmap(dev, vma, vaddr, addr, size, attrs);
 }
 

@@ -37,7 +37,7 @@ ccflags-y += $(call dma_window_probe,include/trace/stages/stage6_event_callback.
 ccflags-y += $(call dma_window_probe,include/kunit/device.h,kunit_device_register,KUNIT_DEVICE)
 
 # v6.19: dma_map_ops.map_phys, before that .map_page
-ccflags-y += $(call dma_window_probe,include/linux/dma-map-ops.h,map_phys,MAP_PHYS)
+ccflags-y += $(call dma_window_probe,include/linux/dma-map-ops.h,*map_phys,MAP_PHYS)
 
 # by v7.3: the flag of a device that has dma-iommu called has accessors
 ccflags-y += $(call dma_window_probe,include/linux/device.h,DEV_FLAG_DMA_IOMMU,DEV_FLAG_DMA_IOMMU)

@@ -258,20 +258,20 @@ static bool of_node_is_iommu(struct device_node *node)
 {
 	struct device_node *up;
 	const __be32 *map;
+	int len, at;
 	bool found;
-	int len;
 
 	if (!node)
 		return false;
 	found = of_property_present(node, "#iommu-cells");
 	for (up = of_get_parent(node); up && node->phandle && !found;
 	     up = of_get_next_parent(up)) {
-		/* Entries of four cells: ID, phandle, ID there, count. */
+		/* Entries: ID, phandle, what the IOMMU's cells say, count. */
 		map = of_get_property(up, "iommu-map", &len);
-		for (; map && len >= 4 * sizeof(*map) && !found; map += 4) {
-			found = be32_to_cpu(map[1]) == node->phandle;
-			len -= 4 * sizeof(*map);
-		}
+		len = map ? len / sizeof(*map) : 0;
+		for (at = 0; at + 3 <= len && !found;
+		     at += dma_window_iommu_map_width(map, len, at))
+			found = be32_to_cpu(map[at + 1]) == node->phandle;
 	}
 	of_node_put(up);
 	return found;

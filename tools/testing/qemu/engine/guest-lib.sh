@@ -173,6 +173,32 @@ virtio() {
 	esac
 }
 
+# in_full_window KIND ID SIZE OPTIONS: a device for full.sh, in a window with a disk that keeps
+# it full. A "net" has a peer in the window. Windows and slots follow one another.
+in_full_window() {
+	local window device slot=$FULL_SLOT peer=''
+
+	window=$(printf '%x' $FULL_AT)
+	region "$2" "0x$window" "$3"
+	FULL_AT=$((FULL_AT + $3))
+	device=$(pci_name $slot)
+	virtio "$1" "$2" pci:$slot "$4"
+	on_pci $slot "$(uses "$2")"
+	slot=$((slot + 1))
+	if [ "$1" = net ]; then
+		virtio net "$2-peer" pci:$slot "$4"
+		on_pci $slot "$(uses "$2")"
+		peer=$(pci_name $slot)
+		slot=$((slot + 1)) HUB=$((HUB + 1))
+	fi
+	virtio blk "$2-load" pci:$slot "$4"
+	on_pci $slot "$(uses "$2")"
+	run_test "$2" 60 full.sh "$1" "$device" "window@$window" "$2" \
+		"$(pci_name $slot)" ${peer:+"$peer"}
+	FULL_SLOT=$((slot + 1))
+}
+FULL_SLOT=1 FULL_AT=$((0x50000000))
+
 # shared_files MIB NAME...: what a "9p" or virtiofs has: a file of random bytes, and one
 # for each NAME to copy to. Linked from where "host sha256" finds them.
 shared_files() {

@@ -122,7 +122,7 @@ def inside(device, base, size):
           f"{len(outside)} outside")
     for line in outside[:5]:
         print(line)
-    return 1 if outside else 0
+    return 1 if outside or not seen else 0
 
 
 def backing_file(pid, size):

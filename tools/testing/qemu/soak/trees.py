@@ -48,6 +48,7 @@ class Tree:
         self.rnd = random.Random(seed)
         self.strict = seed % 2 == 0
         self.labels = []
+        self.pools = set()
         self.regions = []
 
     def chance(self, n):
@@ -80,7 +81,11 @@ class Tree:
         rnd = self.rnd
         reg, free = self.reg()
         props = []
-        if self.chance(3):
+        if self.chance(4):
+            props = ['compatible = "restricted-dma-pool";']
+            if not free and not self.strict:
+                props = []
+        elif self.chance(3):
             choices = ["reusable;", 'status = "disabled";', 'status = "okay";', 'status = "";',
                        'status = "fail-sss";', "status = <1>;", "status = [6f 6b];",
                        'compatible = "restricted-dma-pool";',
@@ -98,6 +103,8 @@ class Tree:
                 props = props[:1]
         label = f"soak{number}"
         self.labels.append(label)
+        if any("restricted-dma-pool" in p for p in props):
+            self.pools.add(label)
         self.regions.append(f"{label}: soak-region-{number} {{ {reg} {' '.join(props)} }};")
 
     def value(self, name):
@@ -118,7 +125,10 @@ class Tree:
         if r < 0.15:
             return "", "none"
         if r < 0.3:
-            return self.value("memory-region"), "pool"
+            props = self.value("memory-region")
+            named = props.removeprefix("memory-region = <&").removesuffix(">;")
+            # With pools=strict, a pool is a region.
+            return props, "region" if self.strict and named in self.pools else "pool"
         props = self.value("restricted-dma-region")
         if self.chance(6):
             props += " " + self.value("memory-region")

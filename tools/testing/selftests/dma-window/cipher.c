@@ -128,9 +128,17 @@ int main(int argc, char **argv)
 	}
 	processes = strtoul(argv[1], NULL, 0);
 	rounds = strtoul(argv[2], NULL, 0);
-	for (i = 0; i < processes; i++)
-		if (!fork())
+	if (!processes || !rounds) {
+		fprintf(stderr, "cipher: one process and one round at least\n");
+		return 2;
+	}
+	for (i = 0; i < processes; i++) {
+		pid_t pid = fork();
+
+		if (!pid)
 			exit(one(i, rounds));
+		bad |= pid < 0;
+	}
 	while (wait(&status) > 0)
 		bad |= status;
 	if (!bad)

@@ -64,6 +64,16 @@ failures() {
 	echo "$failures_n"
 }
 
+# errors WINDOW KIND: the same, but for a disk not what a full window refused: it tries
+# again, and on a slow machine more is in flight than the window has room for.
+errors() {
+	errors_n=$(failures "$1")
+	case $2 in
+	blk | scsi) errors_n=$((errors_n - $(win "$1" fail_full))) ;;
+	esac
+	echo "$errors_n"
+}
+
 # sysfs DEVICE: its directory, by its name on whatever bus it is on.
 sysfs() {
 	for d in /sys/bus/*/devices/"$1"; do

@@ -153,7 +153,7 @@ settled || ktap_exit_fail_msg "$id: not there for user space"
 check "$id is in $window" in_window "$device" "$window"
 check "$id negotiated $features" negotiated
 maps0=$(win "$window" maps) in0=$(win "$window" bytes_in) out0=$(win "$window" bytes_out)
-failures0=$(failures "$window")
+errors0=$(errors "$window" "$kind")
 echo swiotlb:swiotlb_bounced >"$TRACING/set_event"
 echo >"$TRACING/trace"
 check "$id: data is right" "data_$kind"
@@ -163,5 +163,5 @@ check "$id: no address outside $window in its rings" rings
 check "$id: unbinding leaves nothing behind" leaks
 settled
 check "$id: data is right after binding again" "data_$kind"
-check "$id: nothing failed" equal failures "$(failures "$window")" "$failures0"
+check "$id: nothing failed" equal failures "$(errors "$window" "$kind")" "$errors0"
 ktap_finished

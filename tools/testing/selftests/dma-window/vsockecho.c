@@ -79,7 +79,10 @@ static int receive(unsigned int n)
 		}
 	}
 	c->received += ret;
-	return 0;
+	if (c->received <= c->sent)
+		return 0;
+	printf("connection %u: %zu bytes came back of %zu\n", n, c->received, c->sent);
+	return -1;
 }
 
 int main(int argc, char **argv)
