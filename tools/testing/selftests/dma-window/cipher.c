@@ -16,10 +16,14 @@
 
 #include <linux/if_alg.h>
 
-#define DEVICE	"virtio_crypto_aes_cbc"
-#define KERNEL	"cbc(aes-generic)"
 #define KEY	16
 #define MOST	65536
+
+/* The device's and the kernel's. cts() has parts of a list encrypted. */
+static const char * const drivers[][2] = {
+	{ "virtio_crypto_aes_cbc", "cbc(aes-generic)" },
+	{ "cts(virtio_crypto_aes_cbc)", "cts(cbc(aes-generic))" },
+};
 
 /* Open an operation of @driver; the transform stays open with it. */
 static int cipher_open(const char *driver, const uint8_t *key)
@@ -90,13 +94,16 @@ static int one(unsigned int number, unsigned int rounds)
 		key[i] = number * 29 + i * 7;
 		iv[i] = number + i * 13;
 	}
-	kernel = cipher_open(KERNEL, key);
-	device = cipher_open(DEVICE, key);
+	/* Every other process with cts(). */
+	device = cipher_open(drivers[number % 2][0], key);
+	kernel = cipher_open(drivers[number % 2][1], key);
 	if (kernel < 0 || device < 0)
 		return 1;
 	for (round = 0; round < rounds; round++) {
-		/* Whole blocks, up to MOST, ever different. */
+		/* Whole blocks, up to MOST, ever different; with cts() parts as well. */
 		len = ((round + number) * 7919 % (MOST / KEY) + 1) * KEY;
+		if (number % 2 && len > KEY)
+			len -= 1 + round % (KEY - 1);
 		for (i = 0; i < len; i++)
 			plain[i] = (i * 151 + (i >> 8) * 31 + round * 17 + number) >> 1;
 		if (cipher_run(kernel, ALG_OP_ENCRYPT, iv, plain, expected, len) ||
