@@ -351,8 +351,8 @@ static inline int dma_window_iommu_map_width(const __be32 *map, int len, int at)
 		else if (map[i + 1] != map[1] || be32_to_cpu(map[i + 3]) != 1)
 			break;
 	}
-	/* What cannot be is the last one. */
-	return cells < len ? 3 + cells : len;
+	/* An entry that cannot be ends behind the map. */
+	return cells < len ? 3 + cells : len + 1;
 #else
 	return 4;
 #endif

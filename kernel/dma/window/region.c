@@ -258,7 +258,7 @@ static bool of_node_is_iommu(struct device_node *node)
 {
 	struct device_node *up;
 	const __be32 *map;
-	int len, at;
+	int len, at, width;
 	bool found;
 
 	if (!node)
@@ -269,9 +269,11 @@ static bool of_node_is_iommu(struct device_node *node)
 		/* Entries: ID, phandle, what the IOMMU's cells say, count. */
 		map = of_get_property(up, "iommu-map", &len);
 		len = map ? len / sizeof(*map) : 0;
-		for (at = 0; at + 3 <= len && !found;
-		     at += dma_window_iommu_map_width(map, len, at))
-			found = be32_to_cpu(map[at + 1]) == node->phandle;
+		for (at = 0; at + 3 <= len && !found; at += width) {
+			width = dma_window_iommu_map_width(map, len, at);
+			found = at + width <= len &&
+				be32_to_cpu(map[at + 1]) == node->phandle;
+		}
 	}
 	of_node_put(up);
 	return found;
