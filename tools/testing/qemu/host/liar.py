@@ -94,20 +94,9 @@ class Device(vhost_user.Device):
         rx.notify()
 
     def kicked(self, index):
-        if index != 1:
-            return
-        queue = self.queue[1]
-        done = False
-        while True:
-            chain = queue.pop()
-            if not chain:
-                break
-            frame = chain.read()
-            queue.push(chain, 0)
-            done = True
-            self.command(frame)
-        if done:
-            queue.notify()
+        if index == 1:
+            for frame in self.requests(index):
+                self.command(frame)
 
 
 def main():

@@ -254,6 +254,17 @@ class Device:
         os.read(self.queue[index].kick, 8)
         self.kicked(index)
 
+    def requests(self, index):
+        """What the requests of queue INDEX have the device read, one after the other."""
+        queue, done = self.queue[index], False
+        while chain := queue.pop():
+            content = chain.read()
+            queue.push(chain, 0)
+            done = True
+            yield content
+        if done:
+            queue.notify()
+
     def stop(self, queue):
         if queue.kick is not None:
             self.selector.unregister(queue.kick)

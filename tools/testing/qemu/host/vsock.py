@@ -51,15 +51,8 @@ class Device(vhost_user.Device):
 
     def kicked(self, index):
         if index == TX:
-            queue = self.queue[TX]
-            done = False
-            while chain := queue.pop():
-                packet = chain.read()
-                queue.push(chain, 0)
-                done = True
+            for packet in self.requests(TX):
                 self.packet(packet)
-            if done:
-                queue.notify()
         self.answer()
 
     def packet(self, packet):
