@@ -842,7 +842,7 @@ static void test_small(struct kunit *test)
 	/* 8 MiB: a target of 13 KiB per MiB, of which 12 KiB are the records. */
 	KUNIT_EXPECT_LE(test, dma_window_pool_metadata(&m->pool),
 			ALIGN(8 * 12 * SZ_1K, PAGE_SIZE) + 8 * SZ_1K);
-	/* Not less than what is there for certain: a record and three bits a slot. */
+	/* At least what is there for certain: a record and three bits a slot. */
 	KUNIT_EXPECT_GE(test, dma_window_pool_metadata(&m->pool),
 			4096 * sizeof(struct dma_window_mapping) + 3 * 4096 / 8 +
 			num_possible_cpus() * sizeof(*m->pool.cpu));

@@ -804,7 +804,7 @@ static int bind(struct device *dev)
 	mutex_lock(&bench_mutex);
 	list_add(&b->list, &bench_list);
 	mutex_unlock(&bench_mutex);
-	/* Not by the driver's remove(), whose type is not the same in all kernels. */
+	/* A devm action: the type of a driver's remove() is not the same in all kernels. */
 	return devm_add_action_or_reset(dev, unbind, b);
 }
 
