@@ -337,7 +337,7 @@ static inline bool dma_window_vq_waits(const struct dma_window_vq *vq)
 }
 
 /**
- * dma_window_vq_floor_is_free() - is there room for a chain in any case?
+ * dma_window_vq_floor_is_free() - is there room for a chain as large as the floor?
  * @vq: of the virtqueue; dma_window_vq_waits() is true
  * @dev: the device that does the DMA
  *
