@@ -104,14 +104,17 @@ need() {
 		[ ${#todo[@]} -gt 0 ] || exit 0
 		sudo=()
 		[ "$(id -u)" -eq 0 ] || sudo=(sudo)
+		# Wait for another dpkg: machines upgrade themselves.
+		wait=(-o DPkg::Lock::Timeout=600)
 		if [ ! -e "$BUILD/.apt-updated" ]; then
 			step "$BUILD/log/apt-update.log" "apt-get update" \
-				"${sudo[@]}" apt-get update 9>&- || die "apt-get update failed"
+				"${sudo[@]}" apt-get "${wait[@]}" update 9>&- || die "apt-get update failed"
 			touch "$BUILD/.apt-updated"
 		fi
 		step "$BUILD/log/apt-install.log" "installing ${#todo[@]} packages: ${todo[*]}" \
 			"${sudo[@]}" env DEBIAN_FRONTEND=noninteractive \
-			apt-get install -y --no-install-recommends "${todo[@]}" 9>&- ||
+			apt-get "${wait[@]}" install -y --no-install-recommends \
+			"${todo[@]}" 9>&- ||
 			die "cannot install: ${todo[*]}"
 	) 9>"$BUILD/.apt.lock" || exit 1
 }
