@@ -245,11 +245,18 @@ static void client_report_mask(struct dma_window_client *client)
 unsigned int __dma_window_unbound(struct device *dev)
 {
 	struct dma_window_client *client = dma_window_client_of(dev);
+	unsigned int kept;
 
 	if (!client)
 		return 0;
 	client_report_mask(client);
-	return client_reclaim(client, false);
+	kept = client_reclaim(client, false);
+	/* Transports without a device behind them are tried, too, and left. */
+	if (client->everyone && !kept) {
+		dma_window_deny(dev);
+		dma_window_evict(dev);
+	}
+	return kept;
 }
 
 /* The window's bus address for @dev, if the window is contiguous on the bus. */
@@ -376,6 +383,7 @@ int dma_window_client_attach(struct device *dev, const struct dma_window_ref *re
 	/* Each attach may come with another property, bus limit or IOMMU. */
 	client->prop = ref->prop;
 	client->or_mainline = ref->or_mainline;
+	client->everyone = ref->everyone;
 	base = client->bus_base;
 	client->class_aligned =
 		IS_ALIGNED(base - win->base, DMA_WINDOW_MAX_CLASS_SIZE) &&

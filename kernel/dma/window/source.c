@@ -197,10 +197,21 @@ dma_window_initcall(core_initcall, dma_window_sources_init);
 
 /* ---- Who has a window ---- */
 
-static bool is_virtio_transport(const struct device *dev)
+/* virtio-pci is tried for all devices of its vendor, and takes those of these IDs. */
+static bool is_virtio_pci(const struct pci_dev *pdev)
 {
-	return dev->driver && (!strcmp(dev->driver->name, "virtio-pci") ||
-			       !strcmp(dev->driver->name, "virtio-mmio"));
+	return pdev->vendor == PCI_VENDOR_ID_REDHAT_QUMRANET &&
+	       pdev->device >= 0x1000 && pdev->device <= 0x107f;
+}
+
+static bool is_virtio_transport(struct device *dev)
+{
+	if (!dev->driver)
+		return false;
+	if (dev_is_pci(dev))
+		return !strcmp(dev->driver->name, "virtio-pci") &&
+		       is_virtio_pci(to_pci_dev(dev));
+	return !strcmp(dev->driver->name, "virtio-mmio");
 }
 
 static bool has_a_name(const struct device *dev)
@@ -294,12 +305,19 @@ static struct pci_dev *bar_device(const struct dma_window_source *source)
 					   source->devfn);
 }
 
+static int memory_add(struct resource *res, void *bytes)
+{
+	*(u64 *)bytes += resource_size(res);
+	return 0;
+}
+
 /* Check that memory that has a name or an address is put aside for us. */
 static int memory_check(struct device *dev, const struct dma_window_ref *ref,
 			phys_addr_t base, phys_addr_t size)
 {
 	int ram = region_intersects(base, size, IORESOURCE_SYSTEM_RAM,
 				    IORES_DESC_NONE);
+	u64 reserved = 0;
 	int ret;
 
 	if (ram == REGION_MIXED) {
@@ -315,9 +333,9 @@ static int memory_check(struct device *dev, const struct dma_window_ref *ref,
 	/* What reserve_mem= put aside is nobody else's. */
 	if (ref->source->kind == DMA_WINDOW_SOURCE_NAME)
 		return 0;
-	if (ram == REGION_DISJOINT &&
-	    region_intersects(base, size, IORESOURCE_MEM,
-			      IORES_DESC_RESERVED) == REGION_INTERSECTS)
+	walk_iomem_res_desc(IORES_DESC_RESERVED, IORESOURCE_MEM, base,
+			    base + size - 1, &reserved, memory_add);
+	if (ram == REGION_DISJOINT && reserved == size)
 		return 0;
 	dma_window_err(dev, ref, "is memory that nothing puts aside: neither /reserved-memory, firmware nor memmap=");
 	return -EBUSY;

@@ -436,6 +436,7 @@ struct dma_window {
  * @win: its window
  * @prop: the property that names the region, for messages
  * @or_mainline: the region is a pool that mainline would have served
+ * @everyone: the parameter names all virtio devices, not this one by itself
  * @bus_base: bus address of the window's first byte, as the device sees it
  * @bus_last: bus address of the window's last byte
  * @class_aligned: what is naturally aligned in memory is so on the bus, up to the
@@ -463,6 +464,7 @@ struct dma_window_client {
 	struct dma_window	*win;
 	const char		*prop;
 	bool			or_mainline;
+	bool			everyone;
 	dma_addr_t		bus_base;
 	dma_addr_t		bus_last;
 	u32			fast_max;
