@@ -58,8 +58,8 @@ static void transport_get_extended_features(struct virtio_device *vdev, u64 *fea
 #endif
 
 /*
- * What is refused here, the driver's probe fails with. Ask while the bit says what
- * the back end does with addresses.
+ * Refuse a device here: the driver's probe fails with the error. Ask while the bit
+ * says what the back end does with addresses.
  */
 static int transport_finalize_features(struct virtio_device *vdev)
 {

@@ -209,11 +209,11 @@ static int attach_untrusted_held(struct device *dev)
 	    (!static_branch_unlikely(&dma_window_key) ||
 	     !dma_window_client_of(dev)))
 		return 0;
-	ret = iommu_device_use_default_domain(dev);
+	ret = dma_window_domain_hold(dev);
 	if (ret)
 		return ret == -EPROBE_DEFER ? ret : 0;
 	ret = attach_untrusted(dev);
-	iommu_device_unuse_default_domain(dev);
+	dma_window_domain_release(dev);
 	return ret;
 }
 
@@ -252,11 +252,11 @@ static int attach_region_held(struct device *dev, const struct dma_window_ref *r
 			      struct device_node *np, const u32 *id,
 			      int iommu_err)
 {
-	int ret = iommu_device_use_default_domain(dev);
+	int ret = dma_window_domain_hold(dev);
 
 	if (!ret) {
 		ret = attach_region(dev, ref, np, id, iommu_err);
-		iommu_device_unuse_default_domain(dev);
+		dma_window_domain_release(dev);
 	} else if (ret != -EPROBE_DEFER) {
 		dma_window_err(dev, ref, "its IOMMU group is in use by somebody else");
 		ret = -EBUSY;

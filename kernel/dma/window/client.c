@@ -16,10 +16,10 @@
 
 #include "window.h"
 
+DEFINE_HASHTABLE(dma_window_clients, DMA_WINDOW_CLIENTS_BITS);
+
 DEFINE_STATIC_KEY_FALSE(dma_window_key);
 EXPORT_SYMBOL_GPL(dma_window_key);
-
-DEFINE_HASHTABLE(dma_window_clients, DMA_WINDOW_CLIENTS_BITS);
 
 /**
  * dma_window_client_of() - the window of a device
@@ -353,7 +353,7 @@ free:
  * dma_window_iommu_get() returns; -ENOMEM.
  */
 int dma_window_client_attach(struct device *dev, const struct dma_window_ref *ref,
-			 struct dma_window *win, bool behind_iommu)
+			     struct dma_window *win, bool behind_iommu)
 {
 	struct dma_window_client *client = dma_window_client_of(dev);
 	dma_addr_t base = 0;
@@ -490,7 +490,7 @@ int dma_window_refuse(struct device *dev, int ret)
  * Context: may sleep.
  */
 void dma_window_serve(struct device *dev, struct dma_window *win,
-			 bool behind_iommu)
+		      bool behind_iommu)
 {
 	dma_reset_need_sync(dev);
 	device_set_state(dev, behind_iommu ? DEVICE_IOMMU : DEVICE_WINDOW);

@@ -100,8 +100,25 @@ static inline bool dma_window_is_unencrypted(struct device *dev)
 
 #ifdef MODULE
 /* The core keeps these to itself; a module refuses devices behind an IOMMU. */
-#define iommu_device_use_default_domain(dev)	0
-#define iommu_device_unuse_default_domain(dev)	do { } while (0)
+static inline int dma_window_domain_hold(struct device *dev)
+{
+	return 0;
+}
+
+static inline void dma_window_domain_release(struct device *dev)
+{
+}
+#else
+/* Keep a device's IOMMU domain what it is. */
+static inline int dma_window_domain_hold(struct device *dev)
+{
+	return iommu_device_use_default_domain(dev);
+}
+
+static inline void dma_window_domain_release(struct device *dev)
+{
+	iommu_device_unuse_default_domain(dev);
+}
 #endif
 
 #if defined(CONFIG_IOMMU_DMA) && !defined(MODULE)

@@ -295,7 +295,7 @@ void dma_window_debugfs_remove(struct dma_window *win)
 }
 
 /* Run after swiotlb has made its directory, in a late_initcall. */
-DMA_WINDOW_INITCALL int __init dma_window_debugfs_init(void)
+int __init dma_window_debugfs_init(void)
 {
 	struct dma_window *win;
 
@@ -310,7 +310,9 @@ DMA_WINDOW_INITCALL int __init dma_window_debugfs_init(void)
 	return 0;
 }
 
-dma_window_initcall(late_initcall_sync, dma_window_debugfs_init);
+#ifndef MODULE
+late_initcall_sync(dma_window_debugfs_init);
+#endif
 
 #ifdef MODULE
 /**

@@ -76,7 +76,7 @@ int dma_window_memory_check_free(struct device *dev,
 
 	for (i = 0; i < ARRAY_SIZE(boot_ranges); i++) {
 		if (dma_window_overlaps(base, size, boot_ranges[i].base,
-				    boot_ranges[i].size)) {
+					boot_ranges[i].size)) {
 			dma_window_err(dev, ref, "overlaps %s",
 				       boot_ranges[i].name);
 			return -EBUSY;

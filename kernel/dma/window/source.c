@@ -32,8 +32,6 @@
 
 #include "window.h"
 
-#define SOURCE_PARAM	"dma_window.map"
-
 /**
  * struct map_entry - what the parameter says about a device
  * @list: in map
@@ -57,8 +55,10 @@ static int map_set(const char *val, const struct kernel_param *kp)
 {
 	if (strscpy(map_text, val, sizeof(map_text)) >= 0)
 		return 0;
-	/* Confine nobody wrongly: see source_add(). */
-	strscpy(map_text, "*=longer than the parameter may be", sizeof(map_text));
+	/* Some device would be left out: refuse them all. */
+	pr_err("map: longer than %zu bytes: no virtio device is served\n",
+	       sizeof(map_text) - 1);
+	strscpy(map_text, "*=too long", sizeof(map_text));
 	return 0;
 }
 
@@ -139,7 +139,7 @@ static struct dma_window_source *source_add(const char *text)
 	source->text = text;
 	source->bad = source_parse(source);
 	if (source->bad)
-		pr_err(SOURCE_PARAM ": %s: %s\n", text, source->bad);
+		pr_err("map: %s: %s\n", text, source->bad);
 	list_add_tail(&source->list, &sources);
 	return source;
 }
@@ -156,8 +156,8 @@ static int map_add(char *part)
 		*text++ = '\0';
 		entry->device = part;
 	} else {
-		/* Whoever is meant is not to be left out. */
-		pr_err(SOURCE_PARAM ": %s: is not DEVICE=MEMORY: no virtio device is served\n",
+		/* Refuse them all: nobody knows which one is meant. */
+		pr_err("map: %s: is not DEVICE=MEMORY: no virtio device is served\n",
 		       part);
 		text = part;
 		entry->device = "*";
@@ -178,7 +178,7 @@ static int map_add(char *part)
  *
  * Return: 0 or -ENOMEM.
  */
-DMA_WINDOW_INITCALL int __init dma_window_sources_init(void)
+int __init dma_window_sources_init(void)
 {
 	/* Kept for ever: the names of devices and memory are in it. */
 	static char text[sizeof(map_text)] __ro_after_init;
@@ -193,7 +193,9 @@ DMA_WINDOW_INITCALL int __init dma_window_sources_init(void)
 	return ret;
 }
 
-dma_window_initcall(core_initcall, dma_window_sources_init);
+#ifndef MODULE
+core_initcall(dma_window_sources_init);
+#endif
 
 /* ---- Who has a window ---- */
 
@@ -248,7 +250,7 @@ enum dma_window_named dma_window_source_find(struct device *dev,
 		found = found ?: entry;
 	}
 	if (found && named != DMA_WINDOW_UNNAMED) {
-		ref->conflict = SOURCE_PARAM;
+		ref->conflict = "dma_window.map";
 		ref->or_mainline = false;
 		return DMA_WINDOW_NAMED;
 	}
@@ -259,7 +261,7 @@ enum dma_window_named dma_window_source_find(struct device *dev,
 	if (!found)
 		return named;
 	ref->everyone = !strcmp(found->device, "*");
-	ref->prop = SOURCE_PARAM;
+	ref->prop = "dma_window.map";
 	ref->source = found->source;
 	return DMA_WINDOW_NAMED;
 }
@@ -330,7 +332,7 @@ static int memory_check(struct device *dev, const struct dma_window_ref *ref,
 	ret = dma_window_region_check_holder(dev, ref, base, size);
 	if (ret != -ENOENT)
 		return ret;
-	/* What reserve_mem= put aside is nobody else's. */
+	/* Memory that reserve_mem= put aside is nobody else's. */
 	if (ref->source->kind == DMA_WINDOW_SOURCE_NAME)
 		return 0;
 	walk_iomem_res_desc(IORES_DESC_RESERVED, IORESOURCE_MEM, base,
@@ -553,7 +555,7 @@ static int bar_notify(struct notifier_block *nb, unsigned long action, void *dat
 			break;
 		dma_window_deny(dev);
 		mutex_unlock(&dma_window_mutex);
-		dev_err(dev, SOURCE_PARAM ": %s: its PCI device is gone: the device can do no DMA any more\n",
+		dev_err(dev, "%s: its PCI device is gone: the device can do no DMA any more\n",
 			win->where);
 		device_release_driver(dev);
 		dma_window_evict(dev);
@@ -577,13 +579,15 @@ static struct notifier_block bar_notifier = {
  *
  * Return: 0, or what bus_register_notifier() returns.
  */
-DMA_WINDOW_INITCALL int __init dma_window_sources_watch(void)
+int __init dma_window_sources_watch(void)
 {
 	return list_empty(&sources) ? 0 :
 	       bus_register_notifier(&pci_bus_type, &bar_notifier);
 }
 
-dma_window_initcall(device_initcall, dma_window_sources_watch);
+#ifndef MODULE
+device_initcall(dma_window_sources_watch);
+#endif
 
 #ifdef MODULE
 /**

@@ -200,7 +200,7 @@ static int window_cpu_dead(unsigned int cpu)
 }
 
 /* Announce the windows that are there; from here on, each when it is made. */
-DMA_WINDOW_INITCALL int __init dma_window_announce_all(void)
+int __init dma_window_announce_all(void)
 {
 	struct dma_window *win;
 
@@ -219,7 +219,9 @@ DMA_WINDOW_INITCALL int __init dma_window_announce_all(void)
 	return 0;
 }
 
-dma_window_initcall(late_initcall_sync, dma_window_announce_all);
+#ifndef MODULE
+late_initcall_sync(dma_window_announce_all);
+#endif
 
 /**
  * dma_window_new() - the records of a window

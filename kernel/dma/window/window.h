@@ -46,26 +46,6 @@
 #include "compat.h"
 
 /*
- * What runs once: by itself when the kernel boots, or when the module is loaded,
- * by module.c.
- */
-#ifdef MODULE
-#define DMA_WINDOW_INITCALL
-#define dma_window_initcall(when, what)
-int dma_window_sources_init(void);
-int dma_window_sources_watch(void);
-void dma_window_sources_exit(void);
-int dma_window_announce_all(void);
-int dma_window_debugfs_init(void);
-void dma_window_debugfs_exit(void);
-int dma_window_init(void);
-void dma_window_exit(void);
-#else
-#define DMA_WINDOW_INITCALL		static
-#define dma_window_initcall(when, what)	when(what)
-#endif
-
-/*
  * The unit of allocation, in bytes. The same as swiotlb's IO_TLB_SIZE, so that
  * the io_tlb_* figures mean what they mean there, and small enough that a
  * packet costs a slot and not a page of up to 64 KiB.
@@ -1052,6 +1032,19 @@ dma_window_iommu_reclaim(struct dma_window_client *client)
 	return 0;
 }
 #endif
+
+/*
+ * Init functions: the kernel runs them when it boots, as their files say, and
+ * module.c when the module is loaded; the others are the module's only.
+ */
+int dma_window_sources_init(void);
+int dma_window_sources_watch(void);
+int dma_window_announce_all(void);
+int dma_window_debugfs_init(void);
+int dma_window_init(void);
+void dma_window_exit(void);
+void dma_window_debugfs_exit(void);
+void dma_window_sources_exit(void);
 
 #ifdef CONFIG_DEBUG_FS
 void dma_window_debugfs_add(struct dma_window *win);
