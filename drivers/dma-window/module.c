@@ -10,10 +10,6 @@
  *	virtio_has_dma_quirk(),			transport.c
  *	virtio_features_ok()
  *
- * The first comes after the bus has configured the device's DMA, and before the
- * driver's probe. A notifier cannot fail the probe; a device that is refused can do
- * no DMA, and transport.c fails the probe of a virtio driver.
- *
  * A device that has its driver already when the module is loaded is taken from it
  * and probed anew. A virtio transport that only * stands for is left alone if its
  * device has a driver: that may be the disk that the module was read from.
@@ -33,19 +29,6 @@
 
 #include "module.h"
 #include "window.h"
-
-/* The node that has the configuration of a device's DMA, or NULL. */
-static struct device_node *config_node(struct device *dev)
-{
-	struct pci_bus *bus;
-
-	if (!dev_is_pci(dev))
-		return dev->of_node;
-	bus = to_pci_dev(dev)->bus;
-	while (bus->parent)
-		bus = bus->parent;
-	return bus->bridge->parent ? bus->bridge->parent->of_node : NULL;
-}
 
 /* Devices that have a driver, or are about to, and that we serve or refuse. */
 struct bound {
@@ -86,17 +69,6 @@ static bool bound_del(struct device *dev)
 	return found;
 }
 
-static void device_bind(struct device *dev)
-{
-	struct device_node *np = config_node(dev);
-
-	dma_window_of_begin(dev, np, false);
-	/* As if there were no IOMMU: a device behind one is refused. */
-	dma_window_of_attach(dev, np, NULL, -ENODEV);
-	if (dma_window_attached(dev))
-		bound_add(dev);
-}
-
 /* Take back what the driver has left; what it keeps allocated keeps the module. */
 static void device_unbound(struct device *dev)
 {
@@ -112,7 +84,8 @@ static int device_notify(struct notifier_block *nb, unsigned long action, void *
 {
 	switch (action) {
 	case BUS_NOTIFY_BIND_DRIVER:
-		device_bind(data);
+		if (dma_window_bind(data))
+			bound_add(data);
 		break;
 	case BUS_NOTIFY_DRIVER_NOT_BOUND:
 	case BUS_NOTIFY_UNBOUND_DRIVER:
@@ -138,7 +111,7 @@ static int device_take(struct device *dev, void *unused)
 
 	if (!dev->driver)
 		return 0;
-	named = dma_window_ref_find(dev, config_node(dev), &ref);
+	named = dma_window_ref_find(dev, dma_window_config_node(dev), &ref);
 	everyone = ref.everyone;
 	dma_window_ref_put(&ref);
 	if (named == DMA_WINDOW_UNNAMED || named == DMA_WINDOW_MAINLINE ||

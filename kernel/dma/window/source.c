@@ -197,6 +197,18 @@ int __init dma_window_sources_init(void)
 core_initcall(dma_window_sources_init);
 #endif
 
+/**
+ * dma_window_sources_any() - does the parameter name a window for anybody?
+ *
+ * Context: any, after dma_window_sources_init().
+ *
+ * Return: true if it does.
+ */
+bool dma_window_sources_any(void)
+{
+	return !list_empty(&map);
+}
+
 /* ---- Who has a window ---- */
 
 /* virtio-pci is tried for all devices of its vendor, and takes those of these IDs. */

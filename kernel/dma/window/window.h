@@ -639,6 +639,10 @@ struct dma_window_source {
 	void			*vaddr;
 };
 
+struct device_node *dma_window_config_node(struct device *dev);
+bool dma_window_bind(struct device *dev);
+
+bool dma_window_sources_any(void);
 enum dma_window_named dma_window_source_find(struct device *dev,
 					     enum dma_window_named named,
 					     struct dma_window_ref *ref);
