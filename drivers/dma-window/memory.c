@@ -2,14 +2,15 @@
 /*
  * Restricted DMA windows, as a module: is memory fit for a window?
  *
- * What kernel/dma/window/memory.c asks the boot loader's records, a module can ask
- * nobody: they are gone when it is loaded. What is put aside by the device tree or
- * by firmware was put aside before the kernel took memory, with one exception, the
- * kernel image, which is in /proc/iomem.
+ * The boot loader's records, which kernel/dma/window/memory.c asks, are gone when a
+ * module is loaded. The kernel image is in /proc/iomem, and the device tree where its
+ * properties are. Whether a region is over the initrd cannot be told as long as the
+ * initrd is not freed; nor whether it is over the crash kernel.
  */
 
 #include <linux/ioport.h>
 #include <linux/mm.h>
+#include <linux/of.h>
 #include <linux/string.h>
 
 #include "module.h"
@@ -39,6 +40,25 @@ void dma_window_memory_init(void)
 	}
 }
 
+/* Tell whether a range has a property of the tree in it: those are where the tree is. */
+static bool memory_has_tree(phys_addr_t base, phys_addr_t size)
+{
+#ifdef CONFIG_OF
+	struct device_node *root = of_find_node_by_path("/");
+	const struct property *prop;
+	bool has = false;
+
+	for (prop = root ? root->properties : NULL; prop && !has; prop = prop->next)
+		has = prop->length > 0 && virt_addr_valid(prop->value) &&
+		      dma_window_overlaps(base, size, virt_to_phys(prop->value),
+					  prop->length);
+	of_node_put(root);
+	return has;
+#else
+	return false;
+#endif
+}
+
 /**
  * dma_window_memory_check_free() - is nobody known to use a range of memory?
  * @dev: the device that is to have it, for messages
@@ -54,11 +74,17 @@ int dma_window_memory_check_free(struct device *dev,
 				 const struct dma_window_ref *ref,
 				 phys_addr_t base, phys_addr_t size)
 {
-	if (image_last < image_first ||
-	    !dma_window_overlaps(base, size, image_first,
-				 image_last - image_first + 1))
+	const char *name = NULL;
+
+	if (image_first <= image_last &&
+	    dma_window_overlaps(base, size, image_first,
+				image_last - image_first + 1))
+		name = "the kernel image";
+	else if (memory_has_tree(base, size))
+		name = "the device tree";
+	if (!name)
 		return 0;
-	dma_window_err(dev, ref, "overlaps the kernel image");
+	dma_window_err(dev, ref, "overlaps %s", name);
 	return -EBUSY;
 }
 

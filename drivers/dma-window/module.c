@@ -14,8 +14,8 @@
  * and probed anew. A virtio transport that only * stands for is left alone if its
  * device has a driver: that may be the disk that the module was read from.
  *
- * The module stays while a device that it serves or refuses has a driver, or has
- * kept memory of a window.
+ * The module stays while a device that it serves or refuses has a driver, or keeps
+ * memory of a window. For good, if such a device is removed.
  */
 
 #define pr_fmt(fmt) "dma-window: " fmt
@@ -26,57 +26,134 @@
 #include <linux/pci.h>
 #include <linux/platform_device.h>
 #include <linux/slab.h>
+#include <linux/workqueue.h>
 
 #include "module.h"
 #include "window.h"
 
-/* Devices that have a driver, or are about to, and that we serve or refuse. */
+/**
+ * struct bound - a device that we serve or refuse, and that keeps the module
+ * @list: in bound_devices
+ * @dev: the device (reference held)
+ * @ops: its operations before
+ * @settle: lets the module go, if the device has no driver
+ */
 struct bound {
-	struct list_head	list;
-	struct device		*dev;
+	struct list_head		list;
+	struct device			*dev;
+	const struct dma_map_ops	*ops;
+	struct work_struct		settle;
 };
 
 static LIST_HEAD(bound_devices);
 static DEFINE_MUTEX(bound_mutex);
 
-static void bound_add(struct device *dev)
-{
-	/* The caller has nobody to tell that there is no memory. */
-	struct bound *bound = kmalloc(sizeof(*bound), GFP_KERNEL | __GFP_NOFAIL);
-
-	bound->dev = dev;
-	mutex_lock(&bound_mutex);
-	list_add(&bound->list, &bound_devices);
-	mutex_unlock(&bound_mutex);
-	__module_get(THIS_MODULE);
-}
-
-static bool bound_del(struct device *dev)
+static struct bound *bound_find(struct device *dev)
 {
 	struct bound *bound;
-	bool found = false;
 
-	mutex_lock(&bound_mutex);
-	list_for_each_entry(bound, &bound_devices, list) {
-		if (bound->dev != dev)
-			continue;
-		list_del(&bound->list);
-		kfree(bound);
-		found = true;
-		break;
-	}
-	mutex_unlock(&bound_mutex);
-	return found;
+	lockdep_assert_held(&bound_mutex);
+
+	list_for_each_entry(bound, &bound_devices, list)
+		if (bound->dev == dev)
+			return bound;
+	return NULL;
 }
 
-/* Take back what the driver has left; what it keeps allocated keeps the module. */
+static void bound_settle(struct work_struct *work)
+{
+	struct bound *bound = container_of(work, struct bound, settle);
+	struct device *dev = bound->dev;
+	bool settled = false;
+
+	device_lock(dev);
+	mutex_lock(&bound_mutex);
+	/* It may have a driver again, or keep memory of the window. */
+	if (!dev->driver && bound_find(dev) == bound) {
+		if (__dma_window_unbound(dev))
+			dma_window_deny(dev);
+		else
+			settled = true;
+	}
+	if (settled) {
+		list_del(&bound->list);
+		if (bound->ops)
+			set_dma_ops(dev, bound->ops);
+	}
+	mutex_unlock(&bound_mutex);
+	device_unlock(dev);
+	if (!settled)
+		return;
+	put_device(dev);
+	kfree(bound);
+	module_put(THIS_MODULE);
+}
+
+static void device_bind(struct device *dev)
+{
+	const struct dma_map_ops *ops = __dma_window_attached(dev) ? NULL : dev->dma_ops;
+	struct bound *bound;
+
+	/* Once the module is about to go, devices are as they were before it came. */
+	if (!try_module_get(THIS_MODULE))
+		return;
+	if (!dma_window_bind(dev) || (dev_is_pci(dev) && pci_is_bridge(to_pci_dev(dev)))) {
+		module_put(THIS_MODULE);
+		return;
+	}
+	mutex_lock(&bound_mutex);
+	bound = bound_find(dev);
+	if (bound) {
+		module_put(THIS_MODULE);
+	} else {
+		/* Nobody can be told that there is no memory. */
+		bound = kzalloc(sizeof(*bound), GFP_KERNEL | __GFP_NOFAIL);
+		bound->dev = get_device(dev);
+		bound->ops = ops;
+		INIT_WORK(&bound->settle, bound_settle);
+		list_add(&bound->list, &bound_devices);
+	}
+	mutex_unlock(&bound_mutex);
+}
+
+/*
+ * A work item takes back what the driver has left: after a failed probe this is
+ * called before the driver core has released what belongs to the device.
+ */
 static void device_unbound(struct device *dev)
 {
-	if (!bound_del(dev))
+	struct bound *bound;
+
+	mutex_lock(&bound_mutex);
+	bound = bound_find(dev);
+	if (bound)
+		queue_work(dma_window_unbound_wq, &bound->settle);
+	mutex_unlock(&bound_mutex);
+}
+
+/* Forget a device that is gone, but for the operations that late calls need. */
+static void device_removed(struct device *dev)
+{
+	unsigned int kept = __dma_window_unbound(dev);
+	struct bound *bound;
+
+	dma_window_release(dev);
+	mutex_lock(&bound_mutex);
+	bound = bound_find(dev);
+	if (bound)
+		list_del(&bound->list);
+	mutex_unlock(&bound_mutex);
+	if (kept)
+		dma_window_deny(dev);
+	else if (__dma_window_attached(dev))
+		set_dma_ops(dev, NULL);
+	if (!bound)
 		return;
-	if (__dma_window_unbound(dev))
-		dev_warn(dev, "the module stays for what the device keeps\n");
-	else
+	cancel_work_sync(&bound->settle);
+	put_device(dev);
+	kfree(bound);
+	/* What is freed late comes here: stay. */
+	if (!kept)
 		module_put(THIS_MODULE);
 }
 
@@ -84,15 +161,14 @@ static int device_notify(struct notifier_block *nb, unsigned long action, void *
 {
 	switch (action) {
 	case BUS_NOTIFY_BIND_DRIVER:
-		if (dma_window_bind(data))
-			bound_add(data);
+		device_bind(data);
 		break;
 	case BUS_NOTIFY_DRIVER_NOT_BOUND:
 	case BUS_NOTIFY_UNBOUND_DRIVER:
 		device_unbound(data);
 		break;
 	case BUS_NOTIFY_REMOVED_DEVICE:
-		dma_window_release(data);
+		device_removed(data);
 		break;
 	}
 	return NOTIFY_OK;
@@ -101,33 +177,43 @@ static int device_notify(struct notifier_block *nb, unsigned long action, void *
 static struct notifier_block pci_notifier = { .notifier_call = device_notify };
 static struct notifier_block platform_notifier = { .notifier_call = device_notify };
 
-/* A device that has a driver already was not confined until now. */
-static int device_take(struct device *dev, void *unused)
+/* What a device that is bound already is called by, or false if it is not ours. */
+static bool device_is_late(struct device *dev, char *driver, size_t size, bool *everyone)
 {
 	struct dma_window_ref ref = {};
 	enum dma_window_named named;
-	const char *driver;
-	bool everyone;
+	bool late = false;
 
-	if (!dev->driver)
+	device_lock(dev);
+	if (dev->driver && !__dma_window_attached(dev)) {
+		named = dma_window_ref_find(dev, dma_window_config_node(dev), &ref);
+		*everyone = ref.everyone;
+		late = named == DMA_WINDOW_NAMED;
+		dma_window_ref_put(&ref);
+		if (!dma_window_transport_driver(dev, driver, size))
+			strscpy(driver, *everyone ? "" : dev->driver->name, size);
+	}
+	device_unlock(dev);
+	return late;
+}
+
+/* A device that has a driver already was not confined until now. */
+static int device_take(struct device *dev, void *unused)
+{
+	bool everyone;
+	char driver[32];
+
+	if (!device_is_late(dev, driver, sizeof(driver), &everyone))
 		return 0;
-	named = dma_window_ref_find(dev, dma_window_config_node(dev), &ref);
-	everyone = ref.everyone;
-	dma_window_ref_put(&ref);
-	if (named == DMA_WINDOW_UNNAMED || named == DMA_WINDOW_MAINLINE ||
-	    named == DMA_WINDOW_BRIDGE)
-		return 0;
-	driver = dma_window_transport_driver(dev);
-	if (everyone && driver) {
+	if (everyone && *driver) {
 		dev_err(dev, "has driver %s already, and is not confined: load dma-window before it, or name the device\n",
 			driver);
 		return 0;
 	}
-	dev_info(dev, "taken from %s, and probed anew\n",
-		 driver ?: dev->driver->name);
+	dev_info(dev, "taken from its driver, and probed anew\n");
 	device_release_driver(dev);
-	if (device_attach(dev) <= 0)
-		dev_err(dev, "no driver took it again\n");
+	if (device_attach(dev) < 0)
+		dev_err(dev, "cannot be probed anew\n");
 	return 0;
 }
 
@@ -140,6 +226,7 @@ static int device_forget(struct device *dev, void *unused)
 
 static void windows_exit(void)
 {
+	dma_window_sources_unwatch();
 	bus_for_each_dev(&pci_bus_type, NULL, NULL, device_forget);
 	bus_for_each_dev(&platform_bus_type, NULL, NULL, device_forget);
 	dma_window_exit();
@@ -174,6 +261,7 @@ static int __init dma_window_module_init(void)
 	pr_info("as a module: devices behind an IOMMU are refused, a short read is zeros to its end, queues share a window without floors\n");
 	bus_for_each_dev(&pci_bus_type, NULL, NULL, device_take);
 	bus_for_each_dev(&platform_bus_type, NULL, NULL, device_take);
+	dma_window_sources_report();
 	return 0;
 
 pci:

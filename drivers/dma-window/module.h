@@ -9,7 +9,7 @@
 
 int dma_window_transport_init(void);
 void dma_window_transport_exit(void);
-const char *dma_window_transport_driver(struct device *dev);
+bool dma_window_transport_driver(struct device *dev, char *name, size_t size);
 void dma_window_memory_init(void);
 
 #endif /* _DMA_WINDOW_MODULE_H */

@@ -9,7 +9,7 @@
  * the back end offers, and takes it out of what the back end is sent, unless the
  * back end has offered it by itself.
  *
- * The copy is there from before the driver's probe until after its removal. A
+ * The copy is in use from before the driver's probe until after its removal. A
  * transport's own operations are never written to.
  */
 
@@ -27,19 +27,38 @@
 
 /**
  * struct transport - a transport's operations, and ours in their place
+ * @list: in transports, from the device's first probe until it is removed
+ * @vdev: the device
  * @ops: ours
  * @orig: the transport's
  * @offered: the back end offers the bit by itself
  */
 struct transport {
+	struct list_head		list;
+	struct virtio_device		*vdev;
 	struct virtio_config_ops	ops;
 	const struct virtio_config_ops	*orig;
 	bool				offered;
 };
 
+static LIST_HEAD(transports);
+static DEFINE_MUTEX(transports_mutex);
+
+static struct transport *transport_of(const struct virtio_device *vdev)
+{
+	struct transport *tr, *found = NULL;
+
+	mutex_lock(&transports_mutex);
+	list_for_each_entry(tr, &transports, list)
+		if (tr->vdev == vdev)
+			found = tr;
+	mutex_unlock(&transports_mutex);
+	return found;
+}
+
 static u64 transport_get_features(struct virtio_device *vdev)
 {
-	struct transport *tr = container_of(vdev->config, struct transport, ops);
+	struct transport *tr = transport_of(vdev);
 	u64 features = tr->orig->get_features(vdev);
 
 	tr->offered = features & BIT_ULL(VIRTIO_F_ACCESS_PLATFORM);
@@ -49,7 +68,7 @@ static u64 transport_get_features(struct virtio_device *vdev)
 #ifdef DMA_WINDOW_HAVE_EXTENDED_FEATURES
 static void transport_get_extended_features(struct virtio_device *vdev, u64 *features)
 {
-	struct transport *tr = container_of(vdev->config, struct transport, ops);
+	struct transport *tr = transport_of(vdev);
 
 	tr->orig->get_extended_features(vdev, features);
 	tr->offered = features[0] & BIT_ULL(VIRTIO_F_ACCESS_PLATFORM);
@@ -63,7 +82,7 @@ static void transport_get_extended_features(struct virtio_device *vdev, u64 *fea
  */
 static int transport_finalize_features(struct virtio_device *vdev)
 {
-	struct transport *tr = container_of(vdev->config, struct transport, ops);
+	struct transport *tr = transport_of(vdev);
 	int ret;
 
 	if (!tr->offered)
@@ -77,32 +96,50 @@ static int transport_finalize_features(struct virtio_device *vdev)
 
 static void transport_take(struct virtio_device *vdev)
 {
-	/* A probe cannot be failed from here, and without this it must not go on. */
-	struct transport *tr = kzalloc(sizeof(*tr), GFP_KERNEL | __GFP_NOFAIL);
+	struct transport *tr = transport_of(vdev);
 
-	tr->ops = *vdev->config;
-	tr->orig = vdev->config;
-	tr->ops.get_features = transport_get_features;
-	tr->ops.finalize_features = transport_finalize_features;
+	if (!tr) {
+		/* A probe cannot be failed from here, and must not go on without this. */
+		tr = kzalloc(sizeof(*tr), GFP_KERNEL | __GFP_NOFAIL);
+		tr->vdev = vdev;
+		tr->orig = vdev->config;
+		tr->ops = *vdev->config;
+		if (tr->ops.get_features)
+			tr->ops.get_features = transport_get_features;
+		tr->ops.finalize_features = transport_finalize_features;
 #ifdef DMA_WINDOW_HAVE_EXTENDED_FEATURES
-	if (tr->ops.get_extended_features)
-		tr->ops.get_extended_features = transport_get_extended_features;
+		if (tr->ops.get_extended_features)
+			tr->ops.get_extended_features = transport_get_extended_features;
 #endif
+		mutex_lock(&transports_mutex);
+		list_add(&tr->list, &transports);
+		mutex_unlock(&transports_mutex);
+	}
 	vdev->config = &tr->ops;
 }
 
+/* Readers of sysfs use the operations without a lock: keep ours until the device goes. */
 static void transport_give_back(struct virtio_device *vdev)
 {
-	struct transport *tr = container_of(vdev->config, struct transport, ops);
+	struct transport *tr = transport_of(vdev);
 
+	if (!tr || vdev->config == tr->orig)
+		return;
 	vdev->config = tr->orig;
 	__virtio_clear_bit(vdev, VIRTIO_F_ACCESS_PLATFORM);
-	kfree(tr);
 }
 
-static bool transport_is_taken(const struct virtio_device *vdev)
+static void transport_forget(struct virtio_device *vdev)
 {
-	return vdev->config->finalize_features == transport_finalize_features;
+	struct transport *tr = transport_of(vdev);
+
+	if (!tr)
+		return;
+	vdev->config = tr->orig;
+	mutex_lock(&transports_mutex);
+	list_del(&tr->list);
+	mutex_unlock(&transports_mutex);
+	kfree(tr);
 }
 
 static int transport_notify(struct notifier_block *nb, unsigned long action,
@@ -112,13 +149,15 @@ static int transport_notify(struct notifier_block *nb, unsigned long action,
 
 	switch (action) {
 	case BUS_NOTIFY_BIND_DRIVER:
-		if (dma_window_attached(vdev->dev.parent) && !transport_is_taken(vdev))
+		if (dma_window_virtio_confined(vdev))
 			transport_take(vdev);
 		break;
 	case BUS_NOTIFY_DRIVER_NOT_BOUND:
 	case BUS_NOTIFY_UNBOUND_DRIVER:
-		if (transport_is_taken(vdev))
-			transport_give_back(vdev);
+		transport_give_back(vdev);
+		break;
+	case BUS_NOTIFY_REMOVED_DEVICE:
+		transport_forget(vdev);
 		break;
 	}
 	return NOTIFY_OK;
@@ -147,27 +186,41 @@ static struct virtio_driver transport_driver = {
 	.remove		= no_remove,
 };
 
-static int transport_note_driver(struct device *child, void *name)
+/* Where transport_note_driver() puts a name. */
+struct driver_name {
+	char	*name;
+	size_t	size;
+};
+
+static int transport_note_driver(struct device *child, void *data)
 {
-	if (child->bus == transport_driver.driver.bus && child->driver)
-		*(const char **)name = child->driver->name;
-	return 0;
+	struct driver_name *driver = data;
+	int found = 0;
+
+	device_lock(child);
+	if (child->bus == transport_driver.driver.bus && child->driver) {
+		strscpy(driver->name, child->driver->name, driver->size);
+		found = 1;
+	}
+	device_unlock(child);
+	return found;
 }
 
 /**
  * dma_window_transport_driver() - the driver of a transport's virtio device
  * @dev: the transport's device
+ * @name: filled with the driver's name
+ * @size: bytes at @name
  *
  * Context: may sleep.
  *
- * Return: the driver's name, or NULL if it has none yet.
+ * Return: whether there is one.
  */
-const char *dma_window_transport_driver(struct device *dev)
+bool dma_window_transport_driver(struct device *dev, char *name, size_t size)
 {
-	const char *name = NULL;
+	struct driver_name driver = { .name = name, .size = size };
 
-	device_for_each_child(dev, &name, transport_note_driver);
-	return name;
+	return device_for_each_child(dev, &driver, transport_note_driver);
 }
 
 /**
@@ -197,6 +250,10 @@ int __init dma_window_transport_init(void)
  */
 void dma_window_transport_exit(void)
 {
+	struct transport *tr, *next;
+
 	bus_unregister_notifier(transport_driver.driver.bus, &transport_notifier);
 	unregister_virtio_driver(&transport_driver);
+	list_for_each_entry_safe(tr, next, &transports, list)
+		kfree(tr);
 }

@@ -84,6 +84,8 @@ static int attach_check_device(struct device *dev,
 			       struct device_node *np, const u32 *id,
 			       int iommu_err, bool *behind_iommu)
 {
+	int ret;
+
 	if (dma_window_has_foreign_ops(dev)) {
 		dma_window_err(dev, ref, "the device has other DMA operations already");
 		return -EBUSY;
@@ -104,7 +106,13 @@ static int attach_check_device(struct device *dev,
 		dma_window_err(dev, ref, "its IOMMU is not there");
 		return -ENODEV;
 	}
-	return dma_window_iommu_check(dev, ref, behind_iommu);
+	ret = dma_window_iommu_check(dev, ref, behind_iommu);
+	if (!ret && *behind_iommu && ref->source) {
+		/* Members of a group are compared by the tree. */
+		dma_window_err(dev, ref, "the device is behind an IOMMU: name its window in the device tree");
+		ret = -EOPNOTSUPP;
+	}
+	return ret;
 }
 
 /* The window of @group, or a new one of @size bytes. */

@@ -252,10 +252,8 @@ unsigned int __dma_window_unbound(struct device *dev)
 	client_report_mask(client);
 	kept = client_reclaim(client, false);
 	/* Transports without a device behind them are tried, too, and left. */
-	if (client->everyone && !kept) {
-		dma_window_deny(dev);
-		dma_window_evict(dev);
-	}
+	if (client->everyone && !kept)
+		dma_window_let_go(dev);
 	return kept;
 }
 
@@ -544,13 +542,15 @@ int dma_window_let_go(struct device *dev)
  */
 void dma_window_evict(struct device *dev)
 {
-	struct dma_window_client *client = dma_window_client_of(dev);
+	struct dma_window_client *client;
 
-	if (!client)
-		return;
-	client_reclaim(client, true);
 	mutex_lock(&dma_window_mutex);
-	client_drop(client);
+	/* The device may have been released meanwhile. */
+	client = dma_window_client_of(dev);
+	if (client) {
+		client_reclaim(client, true);
+		client_drop(client);
+	}
 	mutex_unlock(&dma_window_mutex);
 }
 

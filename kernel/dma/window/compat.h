@@ -18,6 +18,10 @@
 #include <linux/of.h>
 #include <linux/scatterlist.h>
 
+#if defined(MODULE) && !defined(CONFIG_ARCH_HAS_DMA_OPS) && !defined(CONFIG_DMA_OPS)
+#error "This kernel has no DMA operations of devices: CONFIG_ARCH_HAS_DMA_OPS is not set"
+#endif
+
 /* ---- The DMA API ---- */
 
 /* The member of struct dma_map_ops that allocates pages. */

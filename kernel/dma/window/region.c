@@ -744,6 +744,7 @@ static const struct reserved_mem_ops rmem_window_ops = {
  * dma_window_region_claim() - keep other users off a region
  * @dev: the device that names the region, for messages
  * @ref: where @dev names the region, which was checked
+ * @old: filled for dma_window_region_unclaim()
  *
  * A driver that calls of_reserved_mem_device_init() itself would make swiotlb
  * set up, and zero, a pool of its own in the same memory.
@@ -753,7 +754,8 @@ static const struct reserved_mem_ops rmem_window_ops = {
  * Return: 0, or -EBUSY if swiotlb has such a pool already.
  */
 int dma_window_region_claim(struct device *dev,
-			    const struct dma_window_ref *ref)
+			    const struct dma_window_ref *ref,
+			    const struct reserved_mem_ops **old)
 {
 	struct reserved_mem *rmem = of_reserved_mem_lookup(ref->region);
 
@@ -763,6 +765,7 @@ int dma_window_region_claim(struct device *dev,
 		dma_window_err(dev, ref, "is in use as a swiotlb pool");
 		return -EBUSY;
 	}
+	*old = rmem->ops;
 	WRITE_ONCE(rmem->ops, &rmem_window_ops);
 	return 0;
 }
@@ -770,13 +773,15 @@ int dma_window_region_claim(struct device *dev,
 /**
  * dma_window_region_unclaim() - undo dma_window_region_claim()
  * @region: the region's node; no window is made of it any more
+ * @old: from dma_window_region_claim()
  *
  * Context: may sleep.
  */
-void dma_window_region_unclaim(struct device_node *region)
+void dma_window_region_unclaim(struct device_node *region,
+			       const struct reserved_mem_ops *old)
 {
 	struct reserved_mem *rmem = of_reserved_mem_lookup(region);
 
 	if (rmem && rmem->ops == &rmem_window_ops)
-		WRITE_ONCE(rmem->ops, NULL);
+		WRITE_ONCE(rmem->ops, old);
 }

@@ -37,11 +37,13 @@
  * @list: in map
  * @device: the device's name, or *
  * @source: the memory
+ * @seen: there was such a device
  */
 struct map_entry {
 	struct list_head	 list;
 	const char		*device;
 	struct dma_window_source *source;
+	bool			 seen;
 };
 
 /* Both are filled when parameters are read, and never change after that. */
@@ -51,14 +53,21 @@ static LIST_HEAD(sources);
 /* The parameter as it was given: there is no allocator yet when it is read. */
 static char map_text[1024];
 
+/* A part of the parameter that cannot be read: somebody was meant by it. */
+static struct dma_window_source *unreadable;
+
 static int map_set(const char *val, const struct kernel_param *kp)
 {
-	if (strscpy(map_text, val, sizeof(map_text)) >= 0)
+	size_t len = strlen(map_text);
+
+	/* Given twice, it is one list. */
+	if (snprintf(map_text + len, sizeof(map_text) - len, "%s%s",
+		     len ? "," : "", val) < sizeof(map_text) - len)
 		return 0;
 	/* Some device would be left out: refuse them all. */
 	pr_err("map: longer than %zu bytes: no virtio device is served\n",
 	       sizeof(map_text) - 1);
-	strscpy(map_text, "*=too long", sizeof(map_text));
+	strscpy(map_text, "too long", sizeof(map_text));
 	return 0;
 }
 
@@ -78,7 +87,7 @@ MODULE_PARM_DESC(map,
 /* ---- Reading the parameter ---- */
 
 /* bar:DDDD:BB:DD.F/N */
-static const char *parse_bar(struct dma_window_source *source, const char *text)
+static const char * __init parse_bar(struct dma_window_source *source, const char *text)
 {
 	unsigned int domain, bus, slot, fn, bar;
 	int end = 0;
@@ -97,7 +106,7 @@ static const char *parse_bar(struct dma_window_source *source, const char *text)
 }
 
 /* ADDRESS+SIZE, both with the suffixes of memparse(). */
-static const char *parse_memory(struct dma_window_source *source, const char *text)
+static const char * __init parse_memory(struct dma_window_source *source, const char *text)
 {
 	char *end;
 
@@ -112,7 +121,7 @@ static const char *parse_memory(struct dma_window_source *source, const char *te
 	return NULL;
 }
 
-static const char *source_parse(struct dma_window_source *source)
+static const char * __init source_parse(struct dma_window_source *source)
 {
 	const char *text = source->text;
 
@@ -126,7 +135,7 @@ static const char *source_parse(struct dma_window_source *source)
 }
 
 /* The source that is called @text, which is kept. NULL if there is no memory. */
-static struct dma_window_source *source_add(const char *text)
+static struct dma_window_source * __init source_add(const char *text)
 {
 	struct dma_window_source *source;
 
@@ -138,32 +147,45 @@ static struct dma_window_source *source_add(const char *text)
 		return NULL;
 	source->text = text;
 	source->bad = source_parse(source);
-	if (source->bad)
-		pr_err("map: %s: %s\n", text, source->bad);
 	list_add_tail(&source->list, &sources);
 	return source;
 }
 
-/* Note what one part of the parameter says; what it cannot mean refuses devices. */
-static int map_add(char *part)
+/* A device's name as the kernel writes it. NULL if there is no memory. */
+static const char * __init device_name(const char *text)
 {
-	struct map_entry *entry = kzalloc(sizeof(*entry), GFP_KERNEL);
-	char *text = strchr(part, '=');
+	unsigned int domain = 0, bus, slot, fn;
+	int end = 0;
 
-	if (!entry)
-		return -ENOMEM;
-	if (text && text != part) {
-		*text++ = '\0';
-		entry->device = part;
-	} else {
-		/* Refuse them all: nobody knows which one is meant. */
+	if (sscanf(text, "%x:%x:%x.%x%n", &domain, &bus, &slot, &fn, &end) == 4 &&
+	    !text[end])
+		return kasprintf(GFP_KERNEL, "%04x:%02x:%02x.%d", domain, bus, slot, fn);
+	end = 0;
+	if (sscanf(text, "%x:%x.%x%n", &bus, &slot, &fn, &end) == 3 && !text[end])
+		return kasprintf(GFP_KERNEL, "0000:%02x:%02x.%d", bus, slot, fn);
+	return kstrdup(text, GFP_KERNEL);
+}
+
+/* Note what one part of the parameter says. */
+static int __init map_add(char *part)
+{
+	char *text = strchr(part, '=');
+	struct map_entry *entry;
+
+	if (!text || text == part) {
 		pr_err("map: %s: is not DEVICE=MEMORY: no virtio device is served\n",
 		       part);
-		text = part;
-		entry->device = "*";
+		unreadable = source_add(part);
+		return unreadable ? 0 : -ENOMEM;
 	}
+	*text++ = '\0';
+	entry = kzalloc(sizeof(*entry), GFP_KERNEL);
+	if (!entry)
+		return -ENOMEM;
+	entry->device = device_name(part);
 	entry->source = source_add(text);
-	if (!entry->source) {
+	if (!entry->device || !entry->source) {
+		kfree(entry->device);
 		kfree(entry);
 		return -ENOMEM;
 	}
@@ -186,10 +208,11 @@ int __init dma_window_sources_init(void)
 	int ret = 0;
 
 	strscpy(text, map_text, sizeof(text));
-	strreplace(text, '\n', '\0');
-	while (!ret && (part = strsep(&rest, ",")))
+	while (!ret && (part = strsep(&rest, ","))) {
+		part = strim(part);
 		if (*part)
 			ret = map_add(part);
+	}
 	return ret;
 }
 
@@ -206,7 +229,7 @@ core_initcall(dma_window_sources_init);
  */
 bool dma_window_sources_any(void)
 {
-	return !list_empty(&map);
+	return unreadable || !list_empty(&map);
 }
 
 /* ---- Who has a window ---- */
@@ -233,6 +256,15 @@ static bool has_a_name(const struct device *dev)
 	return dev_is_pci(dev) || dev->bus == &platform_bus_type;
 }
 
+/* Of two parts for one device, the first; *@conflict is the other if they differ. */
+static struct map_entry *entry_merge(struct map_entry *first, struct map_entry *entry,
+				     const char **conflict)
+{
+	if (first && first->source != entry->source)
+		*conflict = entry->source->text;
+	return first ?: entry;
+}
+
 /**
  * dma_window_source_find() - find what names a window for a device, beside the tree
  * @dev: the device, its driver set already
@@ -250,73 +282,92 @@ enum dma_window_named dma_window_source_find(struct device *dev,
 					     enum dma_window_named named,
 					     struct dma_window_ref *ref)
 {
-	struct map_entry *entry, *found = NULL;
+	struct map_entry *entry, *found = NULL, *all = NULL;
+	const char *conflict = NULL;
 
-	if (list_empty(&map) || named == DMA_WINDOW_BRIDGE || !has_a_name(dev))
+	if (!dma_window_sources_any() || named == DMA_WINDOW_BRIDGE ||
+	    !has_a_name(dev))
 		return named;
 	list_for_each_entry(entry, &map, list) {
-		if (strcmp(entry->device, dev_name(dev)))
-			continue;
-		if (found && found->source != entry->source)
-			ref->conflict = entry->source->text;
-		found = found ?: entry;
+		if (!strcmp(entry->device, dev_name(dev)))
+			found = entry_merge(found, entry, &conflict);
 	}
+	list_for_each_entry(entry, &map, list) {
+		if (!found && !strcmp(entry->device, "*"))
+			all = entry_merge(all, entry, &conflict);
+	}
+	if (found)
+		WRITE_ONCE(found->seen, true);
 	if (found && named != DMA_WINDOW_UNNAMED) {
 		ref->conflict = "dma_window.map";
 		ref->or_mainline = false;
 		return DMA_WINDOW_NAMED;
 	}
-	if (!found && named == DMA_WINDOW_UNNAMED && is_virtio_transport(dev))
-		list_for_each_entry(entry, &map, list)
-			if (!strcmp(entry->device, "*"))
-				found = found ?: entry;
-	if (!found)
+	if (!found && (named != DMA_WINDOW_UNNAMED || !is_virtio_transport(dev)))
 		return named;
-	ref->everyone = !strcmp(found->device, "*");
+	if (!found && !all && !unreadable)
+		return named;
 	ref->prop = "dma_window.map";
-	ref->source = found->source;
+	ref->everyone = !found;
+	ref->conflict = conflict;
+	if (found)
+		ref->source = found->source;
+	else
+		ref->source = unreadable ?: all->source;
 	return DMA_WINDOW_NAMED;
 }
 
 /* ---- Is the memory fit? ---- */
 
+static struct pci_driver bar_driver;
+
+/*
+ * Only devices that are known to have memory: a driver that is tried for all would
+ * have the DMA of all configured. Others by new_id in sysfs.
+ */
+static const struct pci_device_id bar_ids[] = {
+	{ PCI_DEVICE(PCI_VENDOR_ID_REDHAT_QUMRANET, 0x1110) },	/* ivshmem */
+	{ }
+};
+
 static int bar_check(struct device *dev, const struct dma_window_ref *ref,
-		     struct pci_dev *pdev, phys_addr_t *base, phys_addr_t *size)
+		     phys_addr_t *base, phys_addr_t *size)
 {
-	const struct dma_window_source *source = ref->source;
-	unsigned long flags;
+	struct dma_window_source *source = ref->source;
+	struct pci_dev *pdev = pci_get_domain_bus_and_slot(source->domain, source->bus,
+							   source->devfn);
+	const char *driver = pdev && pdev->dev.driver ? dev_driver_string(&pdev->dev) : NULL;
+	int ret = 0;
 
 	if (!pdev) {
 		dma_window_err(dev, ref, "there is no such PCI device");
-		return -ENODEV;
-	}
-	if (!is_virtio_transport(dev)) {
+		ret = -ENODEV;
+	} else if (!is_virtio_transport(dev)) {
 		dma_window_err(dev, ref, "only virtio devices can use a BAR");
-		return -EOPNOTSUPP;
+		ret = -EOPNOTSUPP;
+	} else if (source->bar_error) {
+		dma_window_err(dev, ref, "%s", source->bar_error);
+		ret = -EINVAL;
+	} else if (!source->vaddr && driver && strcmp(driver, bar_driver.name)) {
+		dma_window_err(dev, ref, "is in use by driver %s", driver);
+		ret = -EBUSY;
+	} else if (!source->vaddr && !pci_match_id(bar_ids, pdev)) {
+		dma_window_err(dev, ref, "is of no ivshmem: write \"%04x %04x\" to /sys/bus/pci/drivers/dma-window/new_id, if it is memory",
+			       pdev->vendor, pdev->device);
+		ret = -ENODEV;
+	} else if (!source->vaddr) {
+		/* A module's notifier comes too late to put the probe off. */
+#ifdef MODULE
+		dma_window_err(dev, ref, "its PCI device is not there yet: bind this one again");
+		ret = -ENODEV;
+#else
+		ret = -EPROBE_DEFER;
+#endif
 	}
-	flags = pci_resource_flags(pdev, source->bar);
-	*base = pci_resource_start(pdev, source->bar);
-	*size = pci_resource_len(pdev, source->bar);
-	if (!(flags & IORESOURCE_MEM) || (flags & IORESOURCE_UNSET) || !*size) {
-		dma_window_err(dev, ref, "the device has no memory there");
-		return -EINVAL;
-	}
-	if (!(flags & IORESOURCE_PREFETCH)) {
-		dma_window_err(dev, ref, "is not prefetchable: it is registers, not memory");
-		return -EINVAL;
-	}
-	if (!source->pdev && pdev->dev.driver) {
-		dma_window_err(dev, ref, "is in use by driver %s",
-			       pdev->dev.driver->name);
-		return -EBUSY;
-	}
-	return 0;
-}
-
-static struct pci_dev *bar_device(const struct dma_window_source *source)
-{
-	return pci_get_domain_bus_and_slot(source->domain, source->bus,
-					   source->devfn);
+	pci_dev_put(pdev);
+	*base = source->base;
+	*size = source->size;
+	return ret;
 }
 
 static int memory_add(struct resource *res, void *bytes)
@@ -349,8 +400,14 @@ static int memory_check(struct device *dev, const struct dma_window_ref *ref,
 		return 0;
 	walk_iomem_res_desc(IORES_DESC_RESERVED, IORESOURCE_MEM, base,
 			    base + size - 1, &reserved, memory_add);
-	if (ram == REGION_DISJOINT && reserved == size)
-		return 0;
+	if (ram == REGION_DISJOINT && reserved == size) {
+		/* Configuration space, say, is reserved as well. */
+		ref->source->requested = request_mem_region(base, size, "dma-window");
+		if (ref->source->requested)
+			return 0;
+		dma_window_err(dev, ref, "is in use by somebody else");
+		return -EBUSY;
+	}
 	dma_window_err(dev, ref, "is memory that nothing puts aside: neither /reserved-memory, firmware nor memmap=");
 	return -EBUSY;
 }
@@ -375,7 +432,6 @@ int dma_window_source_check(struct device *dev, const struct dma_window_ref *ref
 			    phys_addr_t *base, phys_addr_t *size)
 {
 	struct dma_window_source *source = ref->source;
-	struct pci_dev *pdev;
 	int ret = 0;
 
 	if (ref->conflict) {
@@ -389,9 +445,7 @@ int dma_window_source_check(struct device *dev, const struct dma_window_ref *ref
 	}
 	switch (source->kind) {
 	case DMA_WINDOW_SOURCE_BAR:
-		pdev = bar_device(source);
-		ret = bar_check(dev, ref, pdev, base, size);
-		pci_dev_put(pdev);
+		ret = bar_check(dev, ref, base, size);
 		break;
 	case DMA_WINDOW_SOURCE_NAME:
 		if (dma_window_reserved_find(source->reserved, base, size))
@@ -408,45 +462,6 @@ int dma_window_source_check(struct device *dev, const struct dma_window_ref *ref
 }
 
 /* ---- Taking the memory ---- */
-
-static void *bar_claim(struct device *dev, const struct dma_window_ref *ref,
-		       phys_addr_t base, phys_addr_t size)
-{
-	struct dma_window_source *source = ref->source;
-	struct pci_dev *pdev = bar_device(source);
-	void *vaddr;
-	int ret;
-
-	if (!pdev)
-		return ERR_PTR(-ENODEV);
-	ret = pci_enable_device_mem(pdev);
-	if (ret) {
-		dma_window_err(dev, ref, "cannot be enabled: error %d", ret);
-		goto put;
-	}
-	ret = pci_request_region(pdev, source->bar, "dma-window");
-	if (ret) {
-		dma_window_err(dev, ref, "is in use by somebody else");
-		goto disable;
-	}
-	vaddr = memremap(base, size, MEMREMAP_WB);
-	if (!vaddr) {
-		dma_window_err(dev, ref, "cannot be mapped");
-		ret = -ENOMEM;
-		goto release;
-	}
-	source->pdev = pdev;
-	source->vaddr = vaddr;
-	return vaddr;
-
-release:
-	pci_release_region(pdev, source->bar);
-disable:
-	pci_disable_device(pdev);
-put:
-	pci_dev_put(pdev);
-	return ERR_PTR(ret);
-}
 
 /**
  * dma_window_source_claim() - take the memory of a source for a window
@@ -469,7 +484,7 @@ void *dma_window_source_claim(struct device *dev, const struct dma_window_ref *r
 	lockdep_assert_held(&dma_window_mutex);
 
 	if (source->kind == DMA_WINDOW_SOURCE_BAR)
-		return bar_claim(dev, ref, base, size);
+		return source->vaddr;
 	ret = memory_check(dev, ref, base, size);
 	if (ret)
 		return ERR_PTR(ret);
@@ -478,10 +493,11 @@ void *dma_window_source_claim(struct device *dev, const struct dma_window_ref *r
 		ret = dma_window_memory_check_pages(dev, ref, base, size);
 		return ret ? ERR_PTR(ret) : phys_to_virt(base);
 	}
-	/* Memory that firmware keeps from the kernel is not in the linear map. */
+	/* Memory that is kept from the kernel is not in the linear map. */
 	source->vaddr = memremap(base, size, MEMREMAP_WB);
 	if (!source->vaddr) {
 		dma_window_err(dev, ref, "cannot be mapped");
+		dma_window_source_release(source);
 		return ERR_PTR(-ENOMEM);
 	}
 	return source->vaddr;
@@ -495,17 +511,15 @@ void *dma_window_source_claim(struct device *dev, const struct dma_window_ref *r
  */
 void dma_window_source_release(struct dma_window_source *source)
 {
-	struct pci_dev *pdev = source->pdev;
-
+	/* A BAR is its driver's: see bar_remove(). */
+	if (source->kind == DMA_WINDOW_SOURCE_BAR)
+		return;
 	if (source->vaddr)
 		memunmap(source->vaddr);
 	source->vaddr = NULL;
-	source->pdev = NULL;
-	if (!pdev)
-		return;
-	pci_release_region(pdev, source->bar);
-	pci_disable_device(pdev);
-	pci_dev_put(pdev);
+	if (source->requested)
+		release_mem_region(source->base, source->size);
+	source->requested = false;
 }
 
 /**
@@ -530,80 +544,211 @@ const char *dma_window_source_name(const struct dma_window_source *source)
 	}
 }
 
-/* ---- A BAR's device goes ---- */
+/* ---- The device that has a BAR ---- */
 
-/* The window in a BAR of a device, or NULL. */
-static struct dma_window *bar_window(const struct device *dev)
+static bool bar_is_of(const struct dma_window_source *source,
+		      const struct pci_dev *pdev)
+{
+	return !source->bad && source->kind == DMA_WINDOW_SOURCE_BAR &&
+	       source->domain == pci_domain_nr(pdev->bus) &&
+	       source->bus == pdev->bus->number && source->devfn == pdev->devfn;
+}
+
+/* Why a BAR is no memory for a window, or NULL. */
+static const char *bar_unfit_reason(struct pci_dev *pdev, unsigned int bar)
+{
+	unsigned long flags = pci_resource_flags(pdev, bar);
+
+	if (!(flags & IORESOURCE_MEM) || (flags & IORESOURCE_UNSET) ||
+	    !pci_resource_len(pdev, bar))
+		return "the device has no memory there";
+	if (!(flags & IORESOURCE_PREFETCH))
+		return "is not prefetchable: it is registers, not memory";
+	return NULL;
+}
+
+/* Map a BAR, or note why that cannot be done. */
+static void bar_map(struct pci_dev *pdev, struct dma_window_source *source)
+{
+	void *vaddr;
+
+	source->bar_error = bar_unfit_reason(pdev, source->bar);
+	if (source->bar_error)
+		return;
+	if (pci_request_region(pdev, source->bar, "dma-window")) {
+		source->bar_error = "is in use by somebody else";
+		return;
+	}
+	source->base = pci_resource_start(pdev, source->bar);
+	source->size = pci_resource_len(pdev, source->bar);
+	vaddr = memremap(source->base, source->size, MEMREMAP_WB);
+	if (!vaddr) {
+		pci_release_region(pdev, source->bar);
+		source->bar_error = "cannot be mapped";
+		return;
+	}
+	mutex_lock(&dma_window_mutex);
+	source->vaddr = vaddr;
+	mutex_unlock(&dma_window_mutex);
+}
+
+/* Leave alone the devices that nobody named. */
+static int bar_probe(struct pci_dev *pdev, const struct pci_device_id *id)
+{
+	struct dma_window_source *source;
+	int ret = -ENODEV;
+
+	list_for_each_entry(source, &sources, list) {
+		if (!bar_is_of(source, pdev))
+			continue;
+		if (ret == -ENODEV)
+			ret = pci_enable_device_mem(pdev);
+		if (ret)
+			return ret;
+		bar_map(pdev, source);
+	}
+	return ret;
+}
+
+/* The window in a BAR, or NULL. */
+static struct dma_window *source_window(const struct dma_window_source *source)
 {
 	struct dma_window *win;
 
 	lockdep_assert_held(&dma_window_mutex);
 
 	list_for_each_entry(win, &dma_window_list, list)
-		if (win->source && win->source->pdev &&
-		    &win->source->pdev->dev == dev)
+		if (win->source == source)
 			return win;
 	return NULL;
 }
 
 /*
- * Deny the devices of a window whose memory is about to go, and take their drivers
- * from them: no mapping may be left when the memory is gone.
+ * Take the devices of a window whose memory is about to go from their drivers, and deny
+ * them: no mapping may be left when the memory is gone.
  */
-static int bar_notify(struct notifier_block *nb, unsigned long action, void *data)
+static void source_end_window(struct dma_window_source *source)
 {
 	struct dma_window *win;
 	struct device *dev;
 
-	if (action != BUS_NOTIFY_DEL_DEVICE)
-		return NOTIFY_DONE;
 	mutex_lock(&dma_window_mutex);
-	win = bar_window(data);
+	win = source_window(source);
 	if (win)
 		win->ended = true;
 	while (win) {
 		dev = dma_window_client_first(win);
 		if (!dev)
 			break;
-		dma_window_deny(dev);
 		mutex_unlock(&dma_window_mutex);
 		dev_err(dev, "%s: its PCI device is gone: the device can do no DMA any more\n",
 			win->where);
+		/* Let the driver do its last I/O: some wait for it. */
 		device_release_driver(dev);
+		dma_window_deny(dev);
 		dma_window_evict(dev);
 		put_device(dev);
 		mutex_lock(&dma_window_mutex);
 	}
 	if (win)
-		dma_window_gone(win);
+		dma_window_unlist(win);
 	mutex_unlock(&dma_window_mutex);
-	return NOTIFY_OK;
+	if (win)
+		dma_window_free(win);
 }
 
-static struct notifier_block bar_notifier = {
-	.notifier_call = bar_notify,
+static void bar_remove(struct pci_dev *pdev)
+{
+	struct dma_window_source *source;
+
+	list_for_each_entry(source, &sources, list) {
+		if (!bar_is_of(source, pdev) || !source->vaddr)
+			continue;
+		source_end_window(source);
+		memunmap(source->vaddr);
+		source->vaddr = NULL;
+		pci_release_region(pdev, source->bar);
+	}
+	pci_disable_device(pdev);
+}
+
+static struct pci_driver bar_driver = {
+	.name		= "dma-window",
+	.id_table	= bar_ids,
+	.probe		= bar_probe,
+	.remove		= bar_remove,
+	.driver.probe_type = PROBE_FORCE_SYNCHRONOUS,
 };
 
+static bool __init sources_have_bar(void)
+{
+	struct dma_window_source *source;
+
+	list_for_each_entry(source, &sources, list)
+		if (!source->bad && source->kind == DMA_WINDOW_SOURCE_BAR)
+			return true;
+	return false;
+}
+
+static bool bar_driver_is_there;
+
 /**
- * dma_window_sources_watch() - learn of PCI devices that go
+ * dma_window_sources_watch() - take the devices that have BARs
  *
  * Context: may sleep.
  *
- * Return: 0, or what bus_register_notifier() returns.
+ * Return: 0, or what pci_register_driver() returns.
  */
 int __init dma_window_sources_watch(void)
 {
-	return list_empty(&sources) ? 0 :
-	       bus_register_notifier(&pci_bus_type, &bar_notifier);
+	int ret;
+
+	if (!sources_have_bar())
+		return 0;
+	ret = pci_register_driver(&bar_driver);
+	bar_driver_is_there = !ret;
+	return ret;
 }
 
 #ifndef MODULE
-device_initcall(dma_window_sources_watch);
+subsys_initcall(dma_window_sources_watch);
 #endif
 
-#ifdef MODULE
 /**
- * dma_window_sources_exit() - undo the init functions, when all windows are gone
+ * dma_window_sources_report() - name the devices that the parameter names in vain
+ *
+ * Context: may sleep; when the devices of the board are there.
+ *
+ * Return: 0.
+ */
+int __init dma_window_sources_report(void)
+{
+	struct map_entry *entry;
+
+	list_for_each_entry(entry, &map, list)
+		if (strcmp(entry->device, "*") && !READ_ONCE(entry->seen))
+			pr_warn("map: %s: no such device so far\n", entry->device);
+	return 0;
+}
+
+#ifndef MODULE
+late_initcall_sync(dma_window_sources_report);
+#else
+/**
+ * dma_window_sources_unwatch() - give back the devices that have BARs
+ *
+ * Ends the windows in them.
+ *
+ * Context: may sleep.
+ */
+void dma_window_sources_unwatch(void)
+{
+	if (bar_driver_is_there)
+		pci_unregister_driver(&bar_driver);
+}
+
+/**
+ * dma_window_sources_exit() - undo dma_window_sources_init(), when all windows are gone
  *
  * Context: may sleep.
  */
@@ -612,10 +757,10 @@ void dma_window_sources_exit(void)
 	struct dma_window_source *source, *next_source;
 	struct map_entry *entry, *next;
 
-	if (!list_empty(&sources))
-		bus_unregister_notifier(&pci_bus_type, &bar_notifier);
-	list_for_each_entry_safe(entry, next, &map, list)
+	list_for_each_entry_safe(entry, next, &map, list) {
+		kfree(entry->device);
 		kfree(entry);
+	}
 	list_for_each_entry_safe(source, next_source, &sources, list)
 		kfree(source);
 }

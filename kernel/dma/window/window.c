@@ -76,18 +76,21 @@ static void window_free_memory(struct dma_window *win)
 		return;
 	}
 	if (win->region) {
-		dma_window_region_unclaim(win->region);
+		dma_window_region_unclaim(win->region, win->rmem_ops);
 		return;
 	}
 	dma_window_untrusted_free(win->vaddr, win->size);
 	iommu_group_put(win->group);
 }
 
-/* Work item: free a window whose clients no lookup can find any more. */
-static void window_free(struct work_struct *work)
+/**
+ * dma_window_free() - free a window that is on no list
+ * @win: the window, whose clients no lookup finds any more
+ *
+ * Context: may sleep, and waits for late unmaps. Takes dma_window_mutex.
+ */
+void dma_window_free(struct dma_window *win)
 {
-	struct dma_window *win = container_of(work, struct dma_window, free_work);
-
 	/*
 	 * A late unmap may have claimed the last mapping and still be copying.
 	 * The mapping's run counts as used until the unmap has freed it, or
@@ -109,15 +112,37 @@ static void window_free(struct work_struct *work)
 		      set_memory_encrypted((unsigned long)win->vaddr,
 					   win->size >> PAGE_SHIFT),
 		      "%s: still shared with the host: not used again\n",
-		      win->name))
+		      win->name)) {
+		if (win->region)
+			dma_window_region_unclaim(win->region, win->rmem_ops);
 		return;
+	}
 	window_free_memory(win);
 	dma_window_destroy(win);
 }
 
+static void window_free_work(struct work_struct *work)
+{
+	dma_window_free(container_of(work, struct dma_window, free_work));
+}
+
+/**
+ * dma_window_unlist() - let nobody find a window any more
+ * @win: the window, which has no device
+ *
+ * Context: dma_window_mutex held.
+ */
+void dma_window_unlist(struct dma_window *win)
+{
+	lockdep_assert_held(&dma_window_mutex);
+
+	list_del(&win->list);
+	dma_window_debugfs_remove(win);
+}
+
 /**
  * dma_window_gone() - unlist a window that has no device left, and free it
- * @win: the window, of a group or of a source
+ * @win: the window, of a group
  *
  * A work item frees the window: letting go of the group may free its domain, and
  * that takes dma_window_mutex.
@@ -126,11 +151,8 @@ static void window_free(struct work_struct *work)
  */
 void dma_window_gone(struct dma_window *win)
 {
-	lockdep_assert_held(&dma_window_mutex);
-
-	list_del(&win->list);
-	dma_window_debugfs_remove(win);
-	INIT_WORK(&win->free_work, window_free);
+	dma_window_unlist(win);
+	INIT_WORK(&win->free_work, window_free_work);
 	queue_work(dma_window_unbound_wq, &win->free_work);
 }
 
@@ -339,9 +361,13 @@ static const char *window_where(const struct dma_window_ref *ref)
 	       kasprintf(GFP_KERNEL, "%pOF", ref->region);
 }
 
-/* Take the memory of a region for a window. Returns its kernel address. */
+/*
+ * Take the memory of a region for a window. Returns its kernel address. *@rmem_ops is
+ * for the way back.
+ */
 static void *window_claim(struct device *dev, const struct dma_window_ref *ref,
-			  phys_addr_t base, phys_addr_t size)
+			  phys_addr_t base, phys_addr_t size,
+			  const struct reserved_mem_ops **rmem_ops)
 {
 	int ret;
 
@@ -349,7 +375,7 @@ static void *window_claim(struct device *dev, const struct dma_window_ref *ref,
 		return dma_window_source_claim(dev, ref, base, size);
 	ret = dma_window_region_check_memory(dev, ref, base, size);
 	if (!ret)
-		ret = dma_window_region_claim(dev, ref);
+		ret = dma_window_region_claim(dev, ref, rmem_ops);
 	return ret ? ERR_PTR(ret) : phys_to_virt(base);
 }
 
@@ -357,6 +383,7 @@ static struct dma_window *window_create(struct device *dev,
 					const struct dma_window_ref *ref,
 					phys_addr_t base, phys_addr_t size)
 {
+	const struct reserved_mem_ops *rmem_ops = NULL;
 	struct dma_window *win;
 	const char *name;
 	void *vaddr;
@@ -367,7 +394,7 @@ static struct dma_window *window_create(struct device *dev,
 		return ERR_PTR(-EFBIG);
 	}
 
-	vaddr = window_claim(dev, ref, base, size);
+	vaddr = window_claim(dev, ref, base, size, &rmem_ops);
 	if (IS_ERR(vaddr))
 		return ERR_CAST(vaddr);
 	name = window_name(ref);
@@ -382,6 +409,7 @@ static struct dma_window *window_create(struct device *dev,
 		goto destroy;
 	win->region = of_node_get(ref->region);
 	win->source = ref->source;
+	win->rmem_ops = rmem_ops;
 	ret = dma_window_share(dev, ref, win);
 	if (!ret)
 		return win;
@@ -391,6 +419,8 @@ destroy:
 release:
 	if (ref->source)
 		dma_window_source_release(ref->source);
+	else
+		dma_window_region_unclaim(ref->region, rmem_ops);
 	return ERR_PTR(ret);
 }
 
@@ -439,7 +469,7 @@ struct dma_window *dma_window_get(struct device *dev,
 }
 
 #ifdef MODULE
-/* Frees windows; see dma_window_gone(). */
+/* For work of the module, which is not unloaded before the work has ended. */
 struct workqueue_struct *dma_window_wq;
 
 /**
@@ -462,20 +492,24 @@ int __init dma_window_init(void)
  */
 void dma_window_exit(void)
 {
-	struct dma_window *win, *next;
+	struct dma_window *win;
 	struct device *dev;
 
 	if (cpu_dead_state > 0)
 		cpuhp_remove_state_nocalls(cpu_dead_state);
 	mutex_lock(&dma_window_mutex);
-	list_for_each_entry_safe(win, next, &dma_window_list, list) {
+	while (!list_empty(&dma_window_list)) {
+		win = list_first_entry(&dma_window_list, struct dma_window, list);
 		while ((dev = dma_window_client_first(win))) {
 			mutex_unlock(&dma_window_mutex);
 			dma_window_evict(dev);
 			put_device(dev);
 			mutex_lock(&dma_window_mutex);
 		}
-		dma_window_gone(win);
+		dma_window_unlist(win);
+		mutex_unlock(&dma_window_mutex);
+		dma_window_free(win);
+		mutex_lock(&dma_window_mutex);
 	}
 	mutex_unlock(&dma_window_mutex);
 	destroy_workqueue(dma_window_wq);

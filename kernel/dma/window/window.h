@@ -5,8 +5,9 @@
  * Who owns what:
  *   region   the device-tree node, checked by region.c; or another source of a
  *            window, see source.c
- *   window   one per region, made at the first attach and kept for ever; or one
- *            per IOMMU group of untrusted devices, see untrusted.c
+ *   window   one per region, made at the first attach and kept for ever, or as long
+ *            as the PCI device that has its memory; or one per IOMMU group of
+ *            untrusted devices, see untrusted.c
  *   pool     the free slots of a window, and what finds the owner of the
  *            others (pool.c)
  *   mapping  the record of a mapped buffer or coherent allocation: the pool has
@@ -34,6 +35,7 @@
 #include <linux/list.h>
 #include <linux/mutex.h>
 #include <linux/of.h>
+#include <linux/of_reserved_mem.h>
 #include <linux/percpu.h>
 #include <linux/ratelimit.h>
 #include <linux/rculist.h>
@@ -374,6 +376,7 @@ struct dma_window_device_stats {
  *	was made for (reference held), or NULL
  * @users: clients; a window that was made for a @group goes with the last one
  * @free_work: frees the window
+ * @rmem_ops: of the region's memory, before it was a window's
  * @source: what the window was made of, if that is not a region of the tree
  * @name: the region's name, for messages and debugfs
  * @where: where the window is from, as error messages have it: the path of the
@@ -395,6 +398,7 @@ struct dma_window {
 	struct iommu_group	*group;
 	unsigned int		users;
 	struct work_struct	free_work;
+	const struct reserved_mem_ops *rmem_ops;
 	struct dma_window_source *source;
 	const char		*name;
 	const char		*where;
@@ -615,9 +619,10 @@ struct dma_window_ref {
  * @bus: PCI bus of that device
  * @devfn: device and function of that device
  * @bar: number of the BAR
- * @pdev: that device, while there is a window in its BAR (reference held)
- * @vaddr: kernel address of @base while there is a window in it, if it was mapped for
- *	the window
+ * @bar_error: why there can be no window in the BAR, or NULL
+ * @requested: @base is ours in /proc/iomem
+ * @vaddr: kernel address of @base, if it was mapped for the window; of a BAR as long
+ *	as its device is ours; written under dma_window_mutex
  */
 struct dma_window_source {
 	struct list_head	list;
@@ -635,7 +640,8 @@ struct dma_window_source {
 	u8			bus;
 	u8			devfn;
 	u8			bar;
-	struct pci_dev		*pdev;
+	const char		*bar_error;
+	bool			requested;
 	void			*vaddr;
 };
 
@@ -671,6 +677,8 @@ int dma_window_share(struct device *dev, const struct dma_window_ref *ref,
 struct dma_window *dma_window_get(struct device *dev,
 				  const struct dma_window_ref *ref);
 void dma_window_gone(struct dma_window *win);
+void dma_window_unlist(struct dma_window *win);
+void dma_window_free(struct dma_window *win);
 void dma_window_announce_late(struct dma_window *win);
 
 /* Tell whether two ranges of bytes have bytes in common. */
@@ -712,8 +720,10 @@ int dma_window_region_check_holder(struct device *dev,
 				   phys_addr_t base, phys_addr_t size);
 bool dma_window_region_claimed(const struct dma_window_ref *ref);
 int dma_window_region_claim(struct device *dev,
-			    const struct dma_window_ref *ref);
-void dma_window_region_unclaim(struct device_node *region);
+			    const struct dma_window_ref *ref,
+			    const struct reserved_mem_ops **old);
+void dma_window_region_unclaim(struct device_node *region,
+			       const struct reserved_mem_ops *old);
 #else
 /* Without a device tree, only other sources name windows. */
 static inline enum dma_window_named
@@ -761,12 +771,15 @@ static inline bool dma_window_region_claimed(const struct dma_window_ref *ref)
 }
 
 static inline int dma_window_region_claim(struct device *dev,
-					  const struct dma_window_ref *ref)
+					  const struct dma_window_ref *ref,
+					  const struct reserved_mem_ops **old)
 {
 	return -ENODEV;
 }
 
-static inline void dma_window_region_unclaim(struct device_node *region)
+static inline void
+dma_window_region_unclaim(struct device_node *region,
+			  const struct reserved_mem_ops *old)
 {
 }
 #endif
@@ -1043,6 +1056,8 @@ dma_window_iommu_reclaim(struct dma_window_client *client)
  */
 int dma_window_sources_init(void);
 int dma_window_sources_watch(void);
+int dma_window_sources_report(void);
+void dma_window_sources_unwatch(void);
 int dma_window_announce_all(void);
 int dma_window_debugfs_init(void);
 int dma_window_init(void);
