@@ -76,6 +76,7 @@ static int __init bind_init(void)
 	ret = bus_register_notifier(&pci_bus_type, &bind_pci);
 	return ret ?: bus_register_notifier(&platform_bus_type, &bind_platform);
 }
+
 /* After the buses, which are there by postcore_initcall, and before devices. */
 arch_initcall(bind_init);
 #endif

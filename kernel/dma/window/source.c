@@ -37,13 +37,11 @@
  * @list: in map
  * @device: the device's name, or *
  * @source: the memory
- * @seen: there was such a device
  */
 struct map_entry {
 	struct list_head	 list;
 	const char		*device;
 	struct dma_window_source *source;
-	bool			 seen;
 };
 
 /* Both are filled when parameters are read, and never change after that. */
@@ -67,7 +65,7 @@ static int map_set(const char *val, const struct kernel_param *kp)
 	/* Some device would be left out: refuse them all. */
 	pr_err("map: longer than %zu bytes: no virtio device is served\n",
 	       sizeof(map_text) - 1);
-	strscpy(map_text, "too long", sizeof(map_text));
+	strscpy(map_text, "overlong", sizeof(map_text));
 	return 0;
 }
 
@@ -296,8 +294,6 @@ enum dma_window_named dma_window_source_find(struct device *dev,
 		if (!found && !strcmp(entry->device, "*"))
 			all = entry_merge(all, entry, &conflict);
 	}
-	if (found)
-		WRITE_ONCE(found->seen, true);
 	if (found && named != DMA_WINDOW_UNNAMED) {
 		ref->conflict = "dma_window.map";
 		ref->or_mainline = false;
@@ -641,8 +637,9 @@ static void source_end_window(struct dma_window_source *source)
 		if (!dev)
 			break;
 		mutex_unlock(&dma_window_mutex);
-		dev_err(dev, "%s: its PCI device is gone: the device can do no DMA any more\n",
-			win->where);
+		if (READ_ONCE(dev->driver))
+			dev_err(dev, "%s: its PCI device is gone: the device can do no DMA any more\n",
+				win->where);
 		/* Let the driver do its last I/O: some wait for it. */
 		device_release_driver(dev);
 		dma_window_deny(dev);
@@ -714,6 +711,16 @@ int __init dma_window_sources_watch(void)
 subsys_initcall(dma_window_sources_watch);
 #endif
 
+static bool __init is_there(const char *name)
+{
+	struct device *dev = bus_find_device_by_name(&pci_bus_type, NULL, name);
+
+	if (!dev)
+		dev = bus_find_device_by_name(&platform_bus_type, NULL, name);
+	put_device(dev);
+	return dev;
+}
+
 /**
  * dma_window_sources_report() - name the devices that the parameter names in vain
  *
@@ -726,7 +733,7 @@ int __init dma_window_sources_report(void)
 	struct map_entry *entry;
 
 	list_for_each_entry(entry, &map, list)
-		if (strcmp(entry->device, "*") && !READ_ONCE(entry->seen))
+		if (strcmp(entry->device, "*") && !is_there(entry->device))
 			pr_warn("map: %s: no such device so far\n", entry->device);
 	return 0;
 }
