@@ -150,7 +150,7 @@ bool dma_window_leaves_pool(struct device *dev, struct device_node *np);
 bool __dma_window_attached(const struct device *dev);
 bool __dma_window_virtio_confined(const struct virtio_device *vdev);
 void __dma_window_release(struct device *dev);
-void __dma_window_unbound(struct device *dev);
+unsigned int __dma_window_unbound(struct device *dev);
 int __dma_window_virtio_check(struct virtio_device *vdev);
 unsigned int __dma_window_max_sectors(struct device *dev, unsigned int limit);
 unsigned int __dma_window_max_segments(struct device *dev, unsigned int limit);

@@ -709,8 +709,10 @@ unsigned int dma_window_bounce_reclaim(struct dma_window_client *client, bool go
 		}
 		if (!dma_window_pool_retire(&client->win->pool, map, client))
 			continue;
-		this_cpu_add(stats->unmaps, !coherent);
-		this_cpu_add(stats->frees, coherent);
+		if (coherent)
+			this_cpu_inc(stats->frees);
+		else
+			this_cpu_inc(stats->unmaps);
 		left++;
 	}
 	rcu_read_unlock();

@@ -13,7 +13,8 @@
 #include <linux/dma-window.h>
 #include <trace/events/dma_window.h>
 
-#ifdef CONFIG_SWIOTLB
+/* The tracepoint is not exported. */
+#if defined(CONFIG_SWIOTLB) && !defined(MODULE)
 #include <linux/swiotlb.h>
 #include <trace/events/swiotlb.h>
 #else

@@ -9,6 +9,7 @@
 #ifndef _KERNEL_DMA_WINDOW_COMPAT_H
 #define _KERNEL_DMA_WINDOW_COMPAT_H
 
+#include <linux/cc_platform.h>
 #include <linux/device.h>
 #include <linux/dma-map-ops.h>
 #include <linux/iommu.h>
@@ -16,6 +17,10 @@
 #include <linux/mm.h>
 #include <linux/of.h>
 #include <linux/scatterlist.h>
+
+#if defined(MODULE) && !defined(CONFIG_ARCH_HAS_DMA_OPS) && !defined(CONFIG_DMA_OPS)
+#error "This kernel has no DMA operations of devices: CONFIG_ARCH_HAS_DMA_OPS is not set"
+#endif
 
 /* ---- The DMA API ---- */
 
@@ -84,9 +89,43 @@ static inline void dma_reset_need_sync(struct device *dev)
 }
 #endif
 
+/* Tell whether what a device shares with the kernel is not encrypted, as all else is. */
+static inline bool dma_window_is_unencrypted(struct device *dev)
+{
+#ifdef MODULE
+	/* Each architecture's own test is not exported. */
+	return cc_platform_has(CC_ATTR_GUEST_MEM_ENCRYPT);
+#else
+	return force_dma_unencrypted(dev);
+#endif
+}
+
 /* ---- dma-iommu ---- */
 
-#ifdef CONFIG_IOMMU_DMA
+#ifdef MODULE
+/* The core keeps these to itself; a module refuses devices behind an IOMMU. */
+static inline int dma_window_domain_hold(struct device *dev)
+{
+	return 0;
+}
+
+static inline void dma_window_domain_release(struct device *dev)
+{
+}
+#else
+/* Keep a device's IOMMU domain what it is. */
+static inline int dma_window_domain_hold(struct device *dev)
+{
+	return iommu_device_use_default_domain(dev);
+}
+
+static inline void dma_window_domain_release(struct device *dev)
+{
+	iommu_device_unuse_default_domain(dev);
+}
+#endif
+
+#if defined(CONFIG_IOMMU_DMA) && !defined(MODULE)
 
 /* linux/iommu-dma.h relies on the includes above. */
 #ifdef DMA_WINDOW_HAVE_IOMMU_DMA_H
@@ -125,6 +164,10 @@ static inline int dma_window_init_domain(struct iommu_domain *domain,
 #define iommu_dma_init_domain(domain, dev)	dma_window_init_domain(domain, dev)
 #endif
 
+#endif /* CONFIG_IOMMU_DMA && !MODULE */
+
+#ifdef CONFIG_IOMMU_DMA
+
 static inline bool dma_window_in_dma_domain(struct device *dev)
 {
 	struct iommu_domain *domain = iommu_get_domain_for_dev(dev);
@@ -134,7 +177,12 @@ static inline bool dma_window_in_dma_domain(struct device *dev)
 
 #endif /* CONFIG_IOMMU_DMA */
 
-#if !defined(CONFIG_IOMMU_DMA)
+/*
+ * A module cannot tell dma-iommu's operations from others: it does not need to,
+ * since it refuses devices behind an IOMMU.
+ */
+#if !defined(CONFIG_IOMMU_DMA) || (defined(MODULE) && !defined(DMA_WINDOW_HAVE_DMA_IOMMU) && \
+				   !defined(DMA_WINDOW_HAVE_DEV_FLAG_DMA_IOMMU))
 
 static inline void dma_window_no_dma_iommu(struct device *dev)
 {
@@ -234,7 +282,7 @@ static inline void dma_window_set_ops(struct device *dev,
 
 #endif
 
-#ifdef CONFIG_IOMMU_DMA
+#if defined(CONFIG_IOMMU_DMA) && !defined(MODULE)
 
 /* Tell whether addresses of a domain can be had from dma-iommu's allocator. */
 static inline bool dma_window_domain_has_iova(const struct iommu_domain *domain)
@@ -256,7 +304,7 @@ static inline void dma_window_free_iova(struct iommu_domain *domain,
 #endif
 }
 
-#endif /* CONFIG_IOMMU_DMA */
+#endif /* CONFIG_IOMMU_DMA && !MODULE */
 
 /*
  * Tell whether it is the IOMMU core that has a device's DMA configured, when it
@@ -274,7 +322,7 @@ static inline bool dma_window_is_early(const struct device *dev)
 
 /* ---- The IOMMU API ---- */
 
-#ifndef DMA_WINDOW_HAVE_IOMMU_MAP_GFP
+#if !defined(DMA_WINDOW_HAVE_IOMMU_MAP_GFP) && !defined(MODULE)
 static inline int dma_window_iommu_map_gfp(struct iommu_domain *domain,
 					   unsigned long iova, phys_addr_t phys,
 					   size_t size, int prot, gfp_t gfp)
@@ -373,13 +421,27 @@ static inline int dma_window_iommu_map_width(const __be32 *map, int len, int at)
 #endif
 #endif
 
+/* Find what reserve_mem= has put aside. */
+static inline bool dma_window_reserved_find(const char *name, phys_addr_t *base,
+					    phys_addr_t *size)
+{
+#ifdef DMA_WINDOW_HAVE_RESERVE_MEM
+	return reserve_mem_find_by_name(name, base, size);
+#else
+	return false;
+#endif
+}
+
 /* MAX_ORDER was one more, before its name changed. */
 #ifndef MAX_PAGE_ORDER
 #define MAX_PAGE_ORDER	(MAX_ORDER - 1)
 #endif
 
-/* The workqueue whose workers are not bound to a CPU. */
-#ifdef DMA_WINDOW_HAVE_DFL_WQ
+/* The workqueue whose workers are not bound to a CPU; a module has to outlive its work. */
+#ifdef MODULE
+extern struct workqueue_struct *dma_window_wq;
+#define dma_window_unbound_wq	dma_window_wq
+#elif defined(DMA_WINDOW_HAVE_DFL_WQ)
 #define dma_window_unbound_wq	system_dfl_wq
 #else
 #define dma_window_unbound_wq	system_unbound_wq

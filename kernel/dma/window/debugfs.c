@@ -17,6 +17,7 @@
 
 /* Set once "swiotlb", or its stand-in, exists; under dma_window_mutex. */
 static struct dentry *debugfs_swiotlb;
+static bool swiotlb_is_ours;
 
 static int nslabs_get(void *data, u64 *val)
 {
@@ -110,7 +111,7 @@ static int devices_show(struct seq_file *s, void *unused)
 	/*
 	 * Only try: the remover of this file holds the mutex, and waits for us.
 	 */
-	if (!dma_window_client_names(s->private, devices_show_name, s))
+	if (!dma_window_client_names_try(s->private, devices_show_name, s))
 		return restart_syscall();
 	return 0;
 }
@@ -294,17 +295,36 @@ void dma_window_debugfs_remove(struct dma_window *win)
 }
 
 /* Run after swiotlb has made its directory, in a late_initcall. */
-static int __init dma_window_debugfs_init(void)
+int __init dma_window_debugfs_init(void)
 {
 	struct dma_window *win;
 
 	mutex_lock(&dma_window_mutex);
 	debugfs_swiotlb = debugfs_lookup("swiotlb", NULL);
-	if (!debugfs_swiotlb)
+	swiotlb_is_ours = !debugfs_swiotlb;
+	if (swiotlb_is_ours)
 		debugfs_swiotlb = debugfs_create_dir("swiotlb", NULL);
 	list_for_each_entry(win, &dma_window_list, list)
 		dma_window_debugfs_add(win);
 	mutex_unlock(&dma_window_mutex);
 	return 0;
 }
+
+#ifndef MODULE
 late_initcall_sync(dma_window_debugfs_init);
+#endif
+
+#ifdef MODULE
+/**
+ * dma_window_debugfs_exit() - undo dma_window_debugfs_init(), when all windows are gone
+ *
+ * Context: may sleep.
+ */
+void dma_window_debugfs_exit(void)
+{
+	if (swiotlb_is_ours)
+		debugfs_remove(debugfs_swiotlb);
+	else
+		dput(debugfs_swiotlb);
+}
+#endif

@@ -325,8 +325,8 @@ int __dma_window_vq_create(struct dma_window_vq *vq, struct virtio_device *vdev,
 	if (ret) {
 		/* Transports try again with fewer interrupts: once per probe. */
 		if (!test_and_set_bit(DMA_WINDOW_NO_FLOOR, &client->warned))
-			dev_err(&vdev->dev, "%s: %pOF: is too small, or too full: no %u KiB for virtqueue %u\n",
-				client->prop, client->win->region,
+			dev_err(&vdev->dev, "%s: %s: is too small, or too full: no %u KiB for virtqueue %u\n",
+				client->prop, client->win->where,
 				floor->nslots << DMA_WINDOW_SLOT_SHIFT >> 10,
 				index);
 		/* Mainline's pools have no floors: the device can do without. */

@@ -62,7 +62,7 @@ static int member_differs(struct device *dev, void *data)
 	if (dev_is_pci(dev) && pci_is_bridge(to_pci_dev(dev)))
 		return 0;
 
-	named = dma_window_ref_find(dev, dma_node(dev), &ref);
+	named = dma_window_tree_find(dev, dma_node(dev), &ref);
 	differs = (named == DMA_WINDOW_NAMED ? ref.region : NULL) !=
 		  members->region;
 	dma_window_ref_put(&ref);

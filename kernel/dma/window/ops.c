@@ -268,8 +268,12 @@ static struct page *window_alloc_pages(struct device *dev, size_t size,
 				       dma_addr_t *addr,
 				       enum dma_data_direction dir, gfp_t gfp)
 {
-	void *vaddr = window_alloc(dev, size, addr, gfp, 0);
+	struct dma_window_client *client = dma_window_client_of(dev);
+	void *vaddr;
 
+	if (!client || !client->win->has_pages)
+		return NULL;
+	vaddr = window_alloc(dev, size, addr, gfp, 0);
 	return vaddr ? virt_to_page(vaddr) : NULL;
 }
 
@@ -280,40 +284,56 @@ static void window_free_pages(struct device *dev, size_t size,
 	window_free(dev, size, page_address(page), addr, 0);
 }
 
-static bool is_coherent(struct device *dev, size_t size, void *vaddr,
-			dma_addr_t addr)
+/* Where an allocation is in memory: *@phys; -ENXIO if there is no such one. */
+static int coherent_phys(struct device *dev, size_t size, void *vaddr,
+			 dma_addr_t addr, phys_addr_t *phys)
 {
 	struct dma_window_client *client;
-	bool valid;
+	int ret = -ENXIO;
 
 	rcu_read_lock();
 	client = dma_window_client_find(dev);
-	valid = client && dma_window_coherent_valid(client, size, vaddr, addr);
+	if (client && dma_window_coherent_valid(client, size, vaddr, addr)) {
+		*phys = client->win->base + (addr - client->bus_base);
+		ret = client->win->has_pages;
+	}
 	rcu_read_unlock();
-	return valid;
+	return ret;
 }
 
+/* The kernel's own dma_common_mmap() asks for struct pages. */
 static int window_mmap(struct device *dev, struct vm_area_struct *vma,
 		       void *vaddr, dma_addr_t addr, size_t size,
 		       unsigned long attrs)
 {
-	if (!is_coherent(dev, size, vaddr, addr))
-		return -ENXIO;
+	unsigned long count = PAGE_ALIGN(size) >> PAGE_SHIFT;
+	phys_addr_t phys;
 
-	/* The window is shared with the host: where dma_pgprot() has to be told. */
-	if (force_dma_unencrypted(dev))
-		attrs |= DMA_ATTR_CC_SHARED;
-	return dma_common_mmap(dev, vma, vaddr, addr, size, attrs);
+	if (coherent_phys(dev, size, vaddr, addr, &phys) < 0 ||
+	    vma->vm_pgoff >= count || vma_pages(vma) > count - vma->vm_pgoff)
+		return -ENXIO;
+	/* The window is shared with the host. */
+	if (dma_window_is_unencrypted(dev))
+		vma->vm_page_prot = pgprot_decrypted(vma->vm_page_prot);
+	return remap_pfn_range(vma, vma->vm_start, PHYS_PFN(phys) + vma->vm_pgoff,
+			       vma_pages(vma) << PAGE_SHIFT, vma->vm_page_prot);
 }
 
 static int window_get_sgtable(struct device *dev, struct sg_table *sgt,
 			      void *vaddr, dma_addr_t addr, size_t size,
 			      unsigned long attrs)
 {
-	if (!is_coherent(dev, size, vaddr, addr))
-		return -ENXIO;
+	phys_addr_t phys;
+	int ret = coherent_phys(dev, size, vaddr, addr, &phys);
 
-	return dma_common_get_sgtable(dev, sgt, vaddr, addr, size, attrs);
+	/* A list is of struct pages, which a BAR has none of. */
+	if (ret <= 0)
+		return -ENXIO;
+	ret = sg_alloc_table(sgt, 1, GFP_KERNEL);
+	if (!ret)
+		sg_set_page(sgt->sgl, pfn_to_page(PHYS_PFN(phys)),
+			    PAGE_ALIGN(size), 0);
+	return ret;
 }
 
 /* The highest bus address of the window, or 0 without one. */

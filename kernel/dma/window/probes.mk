@@ -57,3 +57,9 @@ ccflags-y += $(call dma_window_probe,include/linux/workqueue.h,system_dfl_wq,DFL
 
 # by v7.3: of_map_id() has more arguments, and of_map_iommu_id() gives them
 ccflags-y += $(call dma_window_probe,include/linux/of.h,of_map_iommu_id,OF_MAP_IOMMU_ID)
+
+# v6.12: reserve_mem= puts memory aside that has a name
+ccflags-y += $(call dma_window_probe,include/linux/mm.h,reserve_mem_find_by_name,RESERVE_MEM)
+
+# by v7.3: virtio transports offer more than 64 features by get_extended_features()
+ccflags-y += $(call dma_window_probe,include/linux/virtio_config.h,get_extended_features,EXTENDED_FEATURES)

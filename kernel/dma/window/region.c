@@ -12,22 +12,14 @@
 #define pr_fmt(fmt) "dma-window: " fmt
 
 #include <linux/dma-window.h>
-#include <linux/init.h>
-#include <linux/initrd.h>
-#include <linux/libfdt.h>
-#include <linux/memblock.h>
 #include <linux/mm.h>
 #include <linux/moduleparam.h>
 #include <linux/of.h>
 #include <linux/of_address.h>
-#include <linux/of_fdt.h>
 #include <linux/of_reserved_mem.h>
 #include <linux/pci.h>
-#include <linux/set_memory.h>
 #include <linux/string.h>
 #include <linux/sysfs.h>
-#include <asm/sections.h>
-#include <asm/setup.h>
 
 #include "window.h"
 
@@ -76,38 +68,6 @@ static const struct kernel_param_ops pools_ops = {
 module_param_cb(pools, &pools_ops, NULL, 0400);
 MODULE_PARM_DESC(pools,
 		 "memory-region = <restricted-dma-pool>: serve it where possible, strict, or leave it to mainline");
-
-/* Ranges that the boot loader filled; a region must not overlap them. */
-static struct boot_range {
-	const char	*name;
-	phys_addr_t	base;
-	phys_addr_t	size;
-} boot_ranges[3];
-
-/* Run early: all of these are __initdata, and no device is probed yet. */
-static int __init region_note_boot_ranges(void)
-{
-	boot_ranges[0].name = "the kernel image";
-	boot_ranges[0].base = __pa_symbol(_text);
-	boot_ranges[0].size = _end - _text;
-	boot_ranges[1].name = "the device tree";
-	boot_ranges[1].base = __fdt_pointer;
-	boot_ranges[1].size = initial_boot_params ?
-			      fdt_totalsize(initial_boot_params) : 0;
-	if (IS_ENABLED(CONFIG_BLK_DEV_INITRD)) {
-		boot_ranges[2].name = "the initrd";
-		boot_ranges[2].base = phys_initrd_start;
-		boot_ranges[2].size = phys_initrd_size;
-	}
-	return 0;
-}
-pure_initcall(region_note_boot_ranges);
-
-static bool region_overlaps(phys_addr_t a, phys_addr_t asize,
-			    phys_addr_t b, phys_addr_t bsize)
-{
-	return asize && bsize && (a < b ? b - a < asize : a - b < bsize);
-}
 
 /**
  * dma_window_is_pci_host() - is a node that of a PCI host bridge?
@@ -323,7 +283,7 @@ static enum dma_window_named pci_names_region(struct pci_dev *pdev,
 }
 
 /**
- * dma_window_ref_find() - find the property that names a device's region
+ * dma_window_tree_find() - find the property of the tree that names a device's region
  * @dev: the device
  * @np: the node that has its DMA configuration
  * @ref: filled unless the result is DMA_WINDOW_UNNAMED; release it with
@@ -338,9 +298,9 @@ static enum dma_window_named pci_names_region(struct pci_dev *pdev,
  *
  * Return: what was found.
  */
-enum dma_window_named dma_window_ref_find(struct device *dev,
-					  struct device_node *np,
-					  struct dma_window_ref *ref)
+enum dma_window_named dma_window_tree_find(struct device *dev,
+					   struct device_node *np,
+					   struct dma_window_ref *ref)
 {
 	struct device_node *place = pool_place(dev, np);
 	enum dma_window_named named;
@@ -376,72 +336,6 @@ bool dma_window_region_claimed(const struct dma_window_ref *ref)
 
 	rmem = ref->region ? of_reserved_mem_lookup(ref->region) : NULL;
 	return rmem && READ_ONCE(rmem->ops) == &rmem_window_ops;
-}
-
-/**
- * dma_window_leaves_pool() - is mainline to look for a restricted-dma-pool?
- * @dev: the device, which dma_window_of_attach() has returned 0 for
- * @np: the node that has its DMA configuration
- *
- * Context: may sleep.
- *
- * Return: true if @dev names a pool that is left to mainline, where mainline
- * finds it.
- */
-bool dma_window_leaves_pool(struct device *dev, struct device_node *np)
-{
-	struct dma_window_ref ref = {};
-	bool leaves;
-
-	dma_window_ref_find(dev, np, &ref);
-	leaves = ref.or_mainline && !dma_window_attached(dev) &&
-		 !dma_window_region_claimed(&ref);
-	dma_window_ref_put(&ref);
-	return leaves;
-}
-
-/**
- * dma_window_err() - say why a device does not get its window
- * @dev: the device
- * @ref: what names its region
- * @fmt: the reason, without a newline
- *
- * One line that names the device, the property, the region (or if there is
- * none, the node that has the property, if it is one) and the reason. A pool that
- * mainline can have is no error.
- *
- * Context: may sleep.
- */
-void dma_window_err(struct device *dev, const struct dma_window_ref *ref,
-		    const char *fmt, ...)
-{
-	struct va_format reason;
-	va_list args;
-
-	va_start(args, fmt);
-	reason.fmt = fmt;
-	reason.va = &args;
-	if (ref->or_mainline && !dma_window_region_claimed(ref))
-		dev_info(dev, "%s: %pOF: %pV: left to mainline\n", ref->prop,
-			 ref->region, &reason);
-	else if (ref->holder)
-		dev_err(dev, "%s: %pOF: %pV\n", ref->prop,
-			ref->region ?: ref->holder, &reason);
-	else
-		dev_err(dev, "%s: %pV\n", ref->prop, &reason);
-	va_end(args);
-}
-
-/**
- * dma_window_ref_put() - release what dma_window_ref_find() filled in
- * @ref: the reference
- *
- * Context: any.
- */
-void dma_window_ref_put(struct dma_window_ref *ref)
-{
-	of_node_put(ref->holder);
-	of_node_put(ref->region);
 }
 
 /*
@@ -524,13 +418,36 @@ static int region_check_phandle(struct device *dev,
 	return 0;
 }
 
+/* Check that a child of /reserved-memory is not put aside for somebody else. */
+static int region_check_owner(struct device *dev, const struct dma_window_ref *ref,
+			      struct device_node *region)
+{
+	const char *compat;
+
+	if (of_property_present(region, "reusable")) {
+		dma_window_err(dev, ref, "is reusable: others may use its memory");
+		return -EINVAL;
+	}
+	if (of_property_present(region, "linux,cma-default") ||
+	    of_property_present(region, "linux,dma-default")) {
+		dma_window_err(dev, ref, "is a system-wide default pool");
+		return -EINVAL;
+	}
+	if (!of_property_read_string(region, "compatible", &compat) &&
+	    !of_device_is_compatible(region, "restricted-dma-pool")) {
+		dma_window_err(dev, ref, "is a \"%s\": it belongs to another user",
+			       compat);
+		return -EINVAL;
+	}
+	return 0;
+}
+
 /* Check that the property is well-formed, and its target a region at all. */
 static int region_check_properties(struct device *dev,
 				   const struct dma_window_ref *ref)
 {
 	struct device_node *region = ref->region;
 	struct device_node *root;
-	const char *compat;
 	bool child;
 
 	if (of_node_is_iommu(ref->holder)) {
@@ -553,26 +470,11 @@ static int region_check_properties(struct device *dev,
 		dma_window_err(dev, ref, "is disabled");
 		return -ENODEV;
 	}
-	if (of_property_present(region, "reusable")) {
-		dma_window_err(dev, ref, "is reusable: others may use its memory");
-		return -EINVAL;
-	}
 	if (of_property_present(region, "no-map")) {
 		dma_window_err(dev, ref, "is no-map: the kernel cannot copy through it");
 		return -EINVAL;
 	}
-	if (of_property_present(region, "linux,cma-default") ||
-	    of_property_present(region, "linux,dma-default")) {
-		dma_window_err(dev, ref, "is a system-wide default pool");
-		return -EINVAL;
-	}
-	if (!of_property_read_string(region, "compatible", &compat) &&
-	    !of_device_is_compatible(region, "restricted-dma-pool")) {
-		dma_window_err(dev, ref, "is a \"%s\": it belongs to another user",
-			       compat);
-		return -EINVAL;
-	}
-	return 0;
+	return region_check_owner(dev, ref, region);
 }
 
 /* Bytes of one entry of the reg of a child of /reserved-memory. */
@@ -589,30 +491,6 @@ static void region_read_reg(struct device_node *child, const __be32 *reg,
 
 	*base = of_read_number(reg, na);
 	*size = of_read_number(reg + na, of_n_size_cells(child));
-}
-
-/* Check that a window can be made of a range, whatever its memory is. */
-static int region_check_range(struct device *dev,
-			      const struct dma_window_ref *ref,
-			      phys_addr_t base, phys_addr_t size)
-{
-	if (base + size < base) {
-		dma_window_err(dev, ref, "%pa bytes at %pa wrap around",
-			       &size, &base);
-		return -EINVAL;
-	}
-	if (!PAGE_ALIGNED(base) || !PAGE_ALIGNED(size)) {
-		dma_window_err(dev, ref, "%pa bytes at %pa are not whole pages of %lu bytes",
-			       &size, &base, PAGE_SIZE);
-		return -EINVAL;
-	}
-	if (size < DMA_WINDOW_MIN_SIZE) {
-		dma_window_err(dev, ref, "is too small: %llu KiB, it must have at least %llu KiB",
-			       (u64)size / SZ_1K,
-			       (u64)DMA_WINDOW_MIN_SIZE / SZ_1K);
-		return -ENOSPC;
-	}
-	return 0;
 }
 
 /*
@@ -690,7 +568,7 @@ static int region_check_place(struct device *dev,
 		return -EINVAL;
 	}
 
-	return region_check_range(dev, ref, *base, *size);
+	return dma_window_check_range(dev, ref, *base, *size);
 }
 
 static bool region_child_overlaps(struct device_node *child, phys_addr_t base,
@@ -701,7 +579,7 @@ static bool region_child_overlaps(struct device_node *child, phys_addr_t base,
 	const __be32 *reg;
 	int len;
 
-	if (rmem && region_overlaps(base, size, rmem->base, rmem->size))
+	if (rmem && dma_window_overlaps(base, size, rmem->base, rmem->size))
 		return true;
 
 	/* The lookup knows the first entry of reg only. */
@@ -709,96 +587,74 @@ static bool region_child_overlaps(struct device_node *child, phys_addr_t base,
 	for (; reg && len >= region_reg_bytes(child);
 	     len -= region_reg_bytes(child)) {
 		region_read_reg(child, reg, &other, &other_size);
-		if (region_overlaps(base, size, other, other_size))
+		if (dma_window_overlaps(base, size, other, other_size))
 			return true;
 		reg += region_reg_bytes(child) / sizeof(*reg);
 	}
 	return false;
 }
 
-#ifdef DMA_WINDOW_CRASHK_RES
-static bool region_overlaps_resource(phys_addr_t base, phys_addr_t size,
-				     const struct resource *res)
-{
-	return res->end &&
-	       region_overlaps(base, size, res->start, resource_size(res));
-}
-#endif
-
-/* Check that nobody else is known to use the memory. */
-static int region_check_overlap(struct device *dev,
+/* Check that the memory of a region is in no other child of /reserved-memory. */
+static int region_check_overlap(struct device *dev, struct device_node *region,
 				const struct dma_window_ref *ref,
 				phys_addr_t base, phys_addr_t size)
 {
 	struct device_node *child;
-	u64 rsv, rsv_size;
-	int i, nr_rsv;
 
-	for (i = 0; i < ARRAY_SIZE(boot_ranges); i++) {
-		if (region_overlaps(base, size, boot_ranges[i].base,
-				    boot_ranges[i].size)) {
-			dma_window_err(dev, ref, "overlaps %s",
-				       boot_ranges[i].name);
-			return -EBUSY;
-		}
-	}
-#ifdef DMA_WINDOW_CRASHK_RES
-	if (region_overlaps_resource(base, size, &crashk_res) ||
-	    region_overlaps_resource(base, size, &crashk_low_res)) {
-		dma_window_err(dev, ref, "overlaps the crash kernel");
-		return -EBUSY;
-	}
-#endif
-	nr_rsv = initial_boot_params ? fdt_num_mem_rsv(initial_boot_params) : 0;
-	for (i = 0; i < nr_rsv; i++) {
-		if (fdt_get_mem_rsv(initial_boot_params, i, &rsv, &rsv_size) ||
-		    !region_overlaps(base, size, rsv, rsv_size))
-			continue;
-		dma_window_err(dev, ref, "overlaps the /memreserve/ of %#llx bytes at %#llx",
-			       rsv_size, rsv);
-		return -EBUSY;
-	}
-
-	for_each_available_child_of_node(ref->region->parent, child) {
-		if (child == ref->region ||
+	for_each_available_child_of_node(region->parent, child) {
+		if (child == region ||
 		    !region_child_overlaps(child, base, size))
 			continue;
 		dma_window_err(dev, ref, "overlaps %pOF", child);
 		of_node_put(child);
 		return -EBUSY;
 	}
-	return dma_window_efi_check(dev, ref, base, size);
+	return 0;
 }
 
-/*
- * Check that every page is RAM, in the linear map, and out of the page
- * allocator's hands. Pages that are need not be kept for us: see
- * region_check_overlap() for that.
- */
-static int region_check_pages(struct device *dev,
-			      const struct dma_window_ref *ref,
-			      phys_addr_t base, phys_addr_t size)
+/* The child of /reserved-memory that has put aside all of a range, or NULL. */
+static struct device_node *region_holding(phys_addr_t base, phys_addr_t size)
 {
-	unsigned long pfn, end = PHYS_PFN(base + size);
+	struct device_node *root = of_find_node_by_path("/reserved-memory");
+	struct device_node *child;
+	struct reserved_mem *rmem;
 
-	for (pfn = PHYS_PFN(base); pfn < end; pfn++) {
-		phys_addr_t addr = PFN_PHYS(pfn);
-
-		if (!pfn_valid(pfn) || !memblock_is_map_memory(addr) ||
-		    !kernel_page_present(pfn_to_page(pfn))) {
-			dma_window_err(dev, ref, "the page at %pa is not mapped RAM",
-				       &addr);
-			return -EINVAL;
-		}
-		if (!PageReserved(pfn_to_page(pfn))) {
-			dma_window_err(dev, ref, "the page at %pa is not reserved, the kernel uses it",
-				       &addr);
-			return -EBUSY;
-		}
-		if (!(pfn & 0xfff))
-			cond_resched();
+	for_each_available_child_of_node(root, child) {
+		rmem = of_reserved_mem_lookup(child);
+		if (rmem && rmem->base <= base && size <= rmem->size &&
+		    base - rmem->base <= rmem->size - size)
+			break;
 	}
-	return 0;
+	of_node_put(root);
+	return child;
+}
+
+/**
+ * dma_window_region_check_holder() - does the tree put aside a range of memory?
+ * @dev: the device that is to have the range, for messages
+ * @ref: what names the range, other than the tree
+ * @base: physical address, bytes
+ * @size: bytes
+ *
+ * Context: may sleep.
+ *
+ * Return: 0 if one child of /reserved-memory does, for nobody else; -ENOENT if
+ * none does, with no message; -EINVAL or -EBUSY if it is for somebody else.
+ */
+int dma_window_region_check_holder(struct device *dev,
+				   const struct dma_window_ref *ref,
+				   phys_addr_t base, phys_addr_t size)
+{
+	struct device_node *region = region_holding(base, size);
+	int ret;
+
+	if (!region)
+		return -ENOENT;
+	ret = region_check_owner(dev, ref, region);
+	if (!ret)
+		ret = region_check_overlap(dev, region, ref, base, size);
+	of_node_put(region);
+	return ret;
 }
 
 /**
@@ -822,11 +678,18 @@ int dma_window_region_check(struct device *dev,
 {
 	int ret;
 
+	if (ref->conflict) {
+		dma_window_err(dev, ref, "the device is named by %s, too",
+			       ref->conflict);
+		return -EINVAL;
+	}
 	ret = region_check_properties(dev, ref);
 	if (!ret)
 		ret = region_check_place(dev, ref, base, size);
 	if (!ret)
-		ret = region_check_overlap(dev, ref, *base, *size);
+		ret = dma_window_memory_check_free(dev, ref, *base, *size);
+	if (!ret)
+		ret = region_check_overlap(dev, ref->region, ref, *base, *size);
 
 	return ret;
 }
@@ -856,7 +719,7 @@ int dma_window_region_check_memory(struct device *dev,
 	if (ref->or_mainline)
 		ret = pool_check_users(dev, ref);
 
-	return ret ?: region_check_pages(dev, ref, base, size);
+	return ret ?: dma_window_memory_check_pages(dev, ref, base, size);
 }
 
 static int region_rmem_device_init(struct reserved_mem *rmem,
@@ -881,6 +744,7 @@ static const struct reserved_mem_ops rmem_window_ops = {
  * dma_window_region_claim() - keep other users off a region
  * @dev: the device that names the region, for messages
  * @ref: where @dev names the region, which was checked
+ * @old: filled for dma_window_region_unclaim()
  *
  * A driver that calls of_reserved_mem_device_init() itself would make swiotlb
  * set up, and zero, a pool of its own in the same memory.
@@ -890,7 +754,8 @@ static const struct reserved_mem_ops rmem_window_ops = {
  * Return: 0, or -EBUSY if swiotlb has such a pool already.
  */
 int dma_window_region_claim(struct device *dev,
-			    const struct dma_window_ref *ref)
+			    const struct dma_window_ref *ref,
+			    const struct reserved_mem_ops **old)
 {
 	struct reserved_mem *rmem = of_reserved_mem_lookup(ref->region);
 
@@ -900,6 +765,23 @@ int dma_window_region_claim(struct device *dev,
 		dma_window_err(dev, ref, "is in use as a swiotlb pool");
 		return -EBUSY;
 	}
+	*old = rmem->ops;
 	WRITE_ONCE(rmem->ops, &rmem_window_ops);
 	return 0;
+}
+
+/**
+ * dma_window_region_unclaim() - undo dma_window_region_claim()
+ * @region: the region's node; no window is made of it any more
+ * @old: from dma_window_region_claim()
+ *
+ * Context: may sleep.
+ */
+void dma_window_region_unclaim(struct device_node *region,
+			       const struct reserved_mem_ops *old)
+{
+	struct reserved_mem *rmem = of_reserved_mem_lookup(region);
+
+	if (rmem && rmem->ops == &rmem_window_ops)
+		WRITE_ONCE(rmem->ops, old);
 }

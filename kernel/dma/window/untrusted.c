@@ -75,8 +75,7 @@ static bool pci_is_untrusted(struct pci_dev *pdev)
  */
 bool dma_window_untrusted_asked(struct device *dev)
 {
-	return untrusted_bytes && IS_ENABLED(CONFIG_DMA_WINDOW_IOMMU) &&
-	       dev_is_pci(dev) && dev_is_dma_coherent(dev) &&
+	return untrusted_bytes && dev_is_pci(dev) && dev_is_dma_coherent(dev) &&
 	       !pci_is_bridge(to_pci_dev(dev)) &&
 	       pci_is_untrusted(to_pci_dev(dev));
 }

@@ -100,8 +100,8 @@ static int virtio_check_pool(struct virtio_device *vdev,
 		return 0;
 	}
 	if (client->win->size < need)
-		dev_warn(&vdev->dev, "%s: %pOF: may be too small: %llu KiB, this kind of device needs %zu KiB\n",
-			 client->prop, client->win->region,
+		dev_warn(&vdev->dev, "%s: %s: may be too small: %llu KiB, this kind of device needs %zu KiB\n",
+			 client->prop, client->win->where,
 			 (u64)client->win->size / SZ_1K, need / SZ_1K);
 	return virtio_check_addresses(vdev, client);
 }
@@ -152,8 +152,8 @@ int __dma_window_virtio_check(struct virtio_device *vdev)
 
 	need = 2 * virtio_largest_chain(vdev->id.device);
 	if (client->win->size < need) {
-		dev_err(&vdev->dev, "%s: %pOF: is too small: %llu KiB, this kind of device needs %zu KiB\n",
-			client->prop, client->win->region,
+		dev_err(&vdev->dev, "%s: %s: is too small: %llu KiB, this kind of device needs %zu KiB\n",
+			client->prop, client->win->where,
 			(u64)client->win->size / SZ_1K, need / SZ_1K);
 		return -ENOSPC;
 	}

@@ -3,9 +3,11 @@
  * Restricted DMA windows: internal declarations.
  *
  * Who owns what:
- *   region   the device-tree node, checked by region.c
- *   window   one per region, made at the first attach and kept for ever; or one
- *            per IOMMU group of untrusted devices, see untrusted.c
+ *   region   the device-tree node, checked by region.c; or another source of a
+ *            window, see source.c
+ *   window   one per region, made at the first attach and kept for ever, or as long
+ *            as the PCI device that has its memory; or one per IOMMU group of
+ *            untrusted devices, see untrusted.c
  *   pool     the free slots of a window, and what finds the owner of the
  *            others (pool.c)
  *   mapping  the record of a mapped buffer or coherent allocation: the pool has
@@ -33,6 +35,7 @@
 #include <linux/list.h>
 #include <linux/mutex.h>
 #include <linux/of.h>
+#include <linux/of_reserved_mem.h>
 #include <linux/percpu.h>
 #include <linux/ratelimit.h>
 #include <linux/rculist.h>
@@ -373,11 +376,17 @@ struct dma_window_device_stats {
  *	was made for (reference held), or NULL
  * @users: clients; a window that was made for a @group goes with the last one
  * @free_work: frees the window
+ * @rmem_ops: of the region's memory, before it was a window's
+ * @source: what the window was made of, if that is not a region of the tree
  * @name: the region's name, for messages and debugfs
+ * @where: where the window is from, as error messages have it: the path of the
+ *	region, or the text of the source; NULL for a @group's
  * @base: physical address, bytes
  * @size: bytes
- * @vaddr: @base in the linear map
+ * @vaddr: the kernel address of @base
+ * @has_pages: @vaddr is in the linear map, so the window has struct pages
  * @announced: the boot line that describes it is out
+ * @ended: the memory is about to go: no device is attached any more
  * @leaked: an IOMMU did not let go of a part of the window, or of what was
  *	mapped beside it
  * @debugfs: the window's directory in debugfs, or NULL
@@ -389,11 +398,16 @@ struct dma_window {
 	struct iommu_group	*group;
 	unsigned int		users;
 	struct work_struct	free_work;
+	const struct reserved_mem_ops *rmem_ops;
+	struct dma_window_source *source;
 	const char		*name;
+	const char		*where;
 	phys_addr_t		base;
 	phys_addr_t		size;
 	void			*vaddr;
+	bool			has_pages;
 	bool			announced;
+	bool			ended;
 	bool			leaked;
 	struct dentry		*debugfs;
 	struct dma_window_pool	pool;
@@ -406,6 +420,7 @@ struct dma_window {
  * @win: its window
  * @prop: the property that names the region, for messages
  * @or_mainline: the region is a pool that mainline would have served
+ * @everyone: the parameter names all virtio devices, not this one by itself
  * @bus_base: bus address of the window's first byte, as the device sees it
  * @bus_last: bus address of the window's last byte
  * @class_aligned: what is naturally aligned in memory is so on the bus, up to the
@@ -433,6 +448,7 @@ struct dma_window_client {
 	struct dma_window	*win;
 	const char		*prop;
 	bool			or_mainline;
+	bool			everyone;
 	dma_addr_t		bus_base;
 	dma_addr_t		bus_last;
 	u32			fast_max;
@@ -546,9 +562,12 @@ static inline bool dma_window_has_window(const struct device *dev)
 }
 
 size_t dma_window_metadata(struct dma_window *win);
-bool dma_window_client_names(struct dma_window *win,
+void dma_window_client_names(struct dma_window *win,
 			     void (*show)(void *arg, const char *name),
 			     void *arg);
+bool dma_window_client_names_try(struct dma_window *win,
+				 void (*show)(void *arg, const char *name),
+				 void *arg);
 
 /**
  * enum dma_window_named - what firmware says about a device's region
@@ -572,19 +591,120 @@ enum dma_window_named {
  * @holder: the node that has the property (reference held)
  * @prop: the property
  * @region: the node that the property names, or NULL (reference held)
+ * @source: what is named instead of a node, by a parameter or by ACPI, or NULL
+ * @everyone: the parameter names all virtio devices, not this one by itself
+ * @conflict: what else names a region for the device, and may not, or NULL
  * @or_mainline: mainline serves the region if we do not
  */
 struct dma_window_ref {
 	struct device_node	*holder;
 	const char		*prop;
 	struct device_node	*region;
+	struct dma_window_source *source;
+	const char		*conflict;
+	bool			everyone;
 	bool			or_mainline;
 };
+
+/**
+ * struct dma_window_source - memory for a window that no tree describes
+ * @list: in sources of source.c
+ * @text: as the parameter has it, for messages
+ * @bad: why @text means nothing, or NULL
+ * @kind: what the other fields mean
+ * @base: physical address, bytes; of what has a name or is a BAR, as last looked up
+ * @size: bytes
+ * @reserved: name of the memory that reserve_mem= has put aside
+ * @domain: PCI domain of the device that has the BAR
+ * @bus: PCI bus of that device
+ * @devfn: device and function of that device
+ * @bar: number of the BAR
+ * @bar_error: why there can be no window in the BAR, or NULL
+ * @requested: @base is ours in /proc/iomem
+ * @vaddr: kernel address of @base, if it was mapped for the window; of a BAR as long
+ *	as its device is ours; written under dma_window_mutex
+ */
+struct dma_window_source {
+	struct list_head	list;
+	const char		*text;
+	const char		*bad;
+	enum {
+		DMA_WINDOW_SOURCE_MEMORY,
+		DMA_WINDOW_SOURCE_NAME,
+		DMA_WINDOW_SOURCE_BAR,
+	} kind;
+	phys_addr_t		base;
+	phys_addr_t		size;
+	const char		*reserved;
+	int			domain;
+	u8			bus;
+	u8			devfn;
+	u8			bar;
+	const char		*bar_error;
+	bool			requested;
+	void			*vaddr;
+};
+
+struct device_node *dma_window_config_node(struct device *dev);
+bool dma_window_bind(struct device *dev);
+
+bool dma_window_sources_any(void);
+enum dma_window_named dma_window_source_find(struct device *dev,
+					     enum dma_window_named named,
+					     struct dma_window_ref *ref);
+int dma_window_source_check(struct device *dev, const struct dma_window_ref *ref,
+			    phys_addr_t *base, phys_addr_t *size);
+void *dma_window_source_claim(struct device *dev, const struct dma_window_ref *ref,
+			      phys_addr_t base, phys_addr_t size);
+void dma_window_source_release(struct dma_window_source *source);
+const char *dma_window_source_name(const struct dma_window_source *source);
+
+bool dma_window_has_foreign_ops(const struct device *dev);
+int dma_window_client_attach(struct device *dev, const struct dma_window_ref *ref,
+			     struct dma_window *win, bool behind_iommu);
+int dma_window_refuse(struct device *dev, int ret);
+void dma_window_serve(struct device *dev, struct dma_window *win,
+		      bool behind_iommu);
+int dma_window_let_go(struct device *dev);
+void dma_window_evict(struct device *dev);
+struct device *dma_window_client_first(struct dma_window *win);
+
+struct dma_window *dma_window_new(phys_addr_t base, phys_addr_t size, void *vaddr,
+				  const char *name);
+void dma_window_destroy(struct dma_window *win);
+int dma_window_share(struct device *dev, const struct dma_window_ref *ref,
+		     struct dma_window *win);
+struct dma_window *dma_window_get(struct device *dev,
+				  const struct dma_window_ref *ref);
+void dma_window_gone(struct dma_window *win);
+void dma_window_unlist(struct dma_window *win);
+void dma_window_free(struct dma_window *win);
+void dma_window_announce_late(struct dma_window *win);
+
+/* Tell whether two ranges of bytes have bytes in common. */
+static inline bool dma_window_overlaps(phys_addr_t a, phys_addr_t asize,
+				       phys_addr_t b, phys_addr_t bsize)
+{
+	return asize && bsize && (a < b ? b - a < asize : a - b < bsize);
+}
 
 enum dma_window_named dma_window_ref_find(struct device *dev,
 					  struct device_node *np,
 					  struct dma_window_ref *ref);
 void dma_window_ref_put(struct dma_window_ref *ref);
+int dma_window_check_range(struct device *dev, const struct dma_window_ref *ref,
+			   phys_addr_t base, phys_addr_t size);
+int dma_window_memory_check_free(struct device *dev,
+				 const struct dma_window_ref *ref,
+				 phys_addr_t base, phys_addr_t size);
+int dma_window_memory_check_pages(struct device *dev,
+				  const struct dma_window_ref *ref,
+				  phys_addr_t base, phys_addr_t size);
+
+#ifdef CONFIG_OF
+enum dma_window_named dma_window_tree_find(struct device *dev,
+					   struct device_node *np,
+					   struct dma_window_ref *ref);
 bool dma_window_is_pci_host(const struct device_node *node);
 bool dma_window_is_virtio_node(const struct device_node *node);
 bool dma_window_iommu_named(struct device *dev, struct device_node *np,
@@ -595,9 +715,74 @@ int dma_window_region_check(struct device *dev,
 int dma_window_region_check_memory(struct device *dev,
 				   const struct dma_window_ref *ref,
 				   phys_addr_t base, phys_addr_t size);
+int dma_window_region_check_holder(struct device *dev,
+				   const struct dma_window_ref *ref,
+				   phys_addr_t base, phys_addr_t size);
 bool dma_window_region_claimed(const struct dma_window_ref *ref);
 int dma_window_region_claim(struct device *dev,
-			    const struct dma_window_ref *ref);
+			    const struct dma_window_ref *ref,
+			    const struct reserved_mem_ops **old);
+void dma_window_region_unclaim(struct device_node *region,
+			       const struct reserved_mem_ops *old);
+#else
+/* Without a device tree, only other sources name windows. */
+static inline enum dma_window_named
+dma_window_tree_find(struct device *dev, struct device_node *np,
+		     struct dma_window_ref *ref)
+{
+	return DMA_WINDOW_UNNAMED;
+}
+
+static inline bool dma_window_is_pci_host(const struct device_node *node)
+{
+	return false;
+}
+
+static inline bool dma_window_iommu_named(struct device *dev,
+					  struct device_node *np, const u32 *id)
+{
+	return false;
+}
+
+static inline int dma_window_region_check(struct device *dev,
+					  const struct dma_window_ref *ref,
+					  phys_addr_t *base, phys_addr_t *size)
+{
+	return -ENODEV;
+}
+
+static inline int dma_window_region_check_memory(struct device *dev,
+						 const struct dma_window_ref *ref,
+						 phys_addr_t base, phys_addr_t size)
+{
+	return -ENODEV;
+}
+
+static inline int dma_window_region_check_holder(struct device *dev,
+						 const struct dma_window_ref *ref,
+						 phys_addr_t base, phys_addr_t size)
+{
+	return -ENOENT;
+}
+
+static inline bool dma_window_region_claimed(const struct dma_window_ref *ref)
+{
+	return false;
+}
+
+static inline int dma_window_region_claim(struct device *dev,
+					  const struct dma_window_ref *ref,
+					  const struct reserved_mem_ops **old)
+{
+	return -ENODEV;
+}
+
+static inline void
+dma_window_region_unclaim(struct device_node *region,
+			  const struct reserved_mem_ops *old)
+{
+}
+#endif
 
 #ifdef CONFIG_EFI
 int dma_window_efi_check(struct device *dev, const struct dma_window_ref *ref,
@@ -615,10 +800,31 @@ __printf(3, 4)
 void dma_window_err(struct device *dev, const struct dma_window_ref *ref,
 		    const char *fmt, ...);
 
+#ifdef CONFIG_DMA_WINDOW_IOMMU
 bool dma_window_untrusted_asked(struct device *dev);
 phys_addr_t dma_window_untrusted_size(struct device *dev);
 void *dma_window_untrusted_alloc(struct device *dev, size_t size);
 void dma_window_untrusted_free(void *vaddr, size_t size);
+#else
+static inline bool dma_window_untrusted_asked(struct device *dev)
+{
+	return false;
+}
+
+static inline phys_addr_t dma_window_untrusted_size(struct device *dev)
+{
+	return 0;
+}
+
+static inline void *dma_window_untrusted_alloc(struct device *dev, size_t size)
+{
+	return NULL;
+}
+
+static inline void dma_window_untrusted_free(void *vaddr, size_t size)
+{
+}
+#endif
 
 /**
  * enum dma_window_bug - what a driver does wrong; each kind is logged once
@@ -843,6 +1049,21 @@ dma_window_iommu_reclaim(struct dma_window_client *client)
 	return 0;
 }
 #endif
+
+/*
+ * Init functions: the kernel runs them when it boots, as their files say, and
+ * module.c when the module is loaded; the others are the module's only.
+ */
+int dma_window_sources_init(void);
+int dma_window_sources_watch(void);
+int dma_window_sources_report(void);
+void dma_window_sources_unwatch(void);
+int dma_window_announce_all(void);
+int dma_window_debugfs_init(void);
+int dma_window_init(void);
+void dma_window_exit(void);
+void dma_window_debugfs_exit(void);
+void dma_window_sources_exit(void);
 
 #ifdef CONFIG_DEBUG_FS
 void dma_window_debugfs_add(struct dma_window *win);

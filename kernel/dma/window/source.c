@@ -1,0 +1,774 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Restricted DMA windows: windows that no device tree describes.
+ *
+ * dma_window.map=DEVICE=MEMORY,... names a window for a device. DEVICE is the name
+ * of a PCI or platform device, or * for every virtio transport for which nothing
+ * else names one. MEMORY is
+ *
+ *	ADDRESS+SIZE		memory that the device tree or firmware put aside
+ *	reserve_mem:NAME	memory that the parameter reserve_mem= put aside
+ *	bar:PCI-DEVICE/BAR	a prefetchable BAR, such as ivshmem-plain's BAR 2
+ *
+ * Each ends in a struct dma_window_ref, as a property of the tree does, and goes
+ * the same way from there on.
+ *
+ * A BAR is the host's memory, mapped write-back, and there is no struct page of it.
+ * Only virtio devices may use one: their back ends are the VMM's, and reach the
+ * memory as such. A passed-through device would send its writes to another device.
+ */
+
+#define pr_fmt(fmt) "dma-window: " fmt
+
+#include <linux/dma-window.h>
+#include <linux/init.h>
+#include <linux/io.h>
+#include <linux/ioport.h>
+#include <linux/moduleparam.h>
+#include <linux/pci.h>
+#include <linux/platform_device.h>
+#include <linux/slab.h>
+#include <linux/string.h>
+
+#include "window.h"
+
+/**
+ * struct map_entry - what the parameter says about a device
+ * @list: in map
+ * @device: the device's name, or *
+ * @source: the memory
+ */
+struct map_entry {
+	struct list_head	 list;
+	const char		*device;
+	struct dma_window_source *source;
+};
+
+/* Both are filled when parameters are read, and never change after that. */
+static LIST_HEAD(map);
+static LIST_HEAD(sources);
+
+/* The parameter as it was given: there is no allocator yet when it is read. */
+static char map_text[1024];
+
+/* A part of the parameter that cannot be read: somebody was meant by it. */
+static struct dma_window_source *unreadable;
+
+static int map_set(const char *val, const struct kernel_param *kp)
+{
+	size_t len = strlen(map_text);
+
+	/* Given twice, it is one list. */
+	if (snprintf(map_text + len, sizeof(map_text) - len, "%s%s",
+		     len ? "," : "", val) < sizeof(map_text) - len)
+		return 0;
+	/* Some device would be left out: refuse them all. */
+	pr_err("map: longer than %zu bytes: no virtio device is served\n",
+	       sizeof(map_text) - 1);
+	strscpy(map_text, "overlong", sizeof(map_text));
+	return 0;
+}
+
+static const struct kernel_param_ops map_ops = {
+	.set	= map_set,
+	.get	= param_get_string,
+};
+
+static struct kparam_string map_string = {
+	.maxlen	= sizeof(map_text),
+	.string	= map_text,
+};
+module_param_cb(map, &map_ops, &map_string, 0400);
+MODULE_PARM_DESC(map,
+		 "DEVICE=MEMORY,...: windows of devices; MEMORY is ADDRESS+SIZE, reserve_mem:NAME or bar:PCI-DEVICE/BAR");
+
+/* ---- Reading the parameter ---- */
+
+/* bar:DDDD:BB:DD.F/N */
+static const char * __init parse_bar(struct dma_window_source *source, const char *text)
+{
+	unsigned int domain, bus, slot, fn, bar;
+	int end = 0;
+
+	if (sscanf(text, "%x:%x:%x.%x/%u%n", &domain, &bus, &slot, &fn, &bar,
+		   &end) != 5 || text[end])
+		return "is not bar:DOMAIN:BUS:SLOT.FUNCTION/BAR";
+	if (bus > 0xff || slot > 0x1f || fn > 7 || bar >= PCI_STD_NUM_BARS)
+		return "is no BAR of a PCI device";
+	source->kind = DMA_WINDOW_SOURCE_BAR;
+	source->domain = domain;
+	source->bus = bus;
+	source->devfn = PCI_DEVFN(slot, fn);
+	source->bar = bar;
+	return NULL;
+}
+
+/* ADDRESS+SIZE, both with the suffixes of memparse(). */
+static const char * __init parse_memory(struct dma_window_source *source, const char *text)
+{
+	char *end;
+
+	source->kind = DMA_WINDOW_SOURCE_MEMORY;
+	source->base = memparse(text, &end);
+	if (end == text || *end != '+')
+		return "is none of ADDRESS+SIZE, reserve_mem:NAME and bar:DEVICE/BAR";
+	text = end + 1;
+	source->size = memparse(text, &end);
+	if (end == text || *end)
+		return "has no size behind its +";
+	return NULL;
+}
+
+static const char * __init source_parse(struct dma_window_source *source)
+{
+	const char *text = source->text;
+
+	if (str_has_prefix(text, "bar:"))
+		return parse_bar(source, text + strlen("bar:"));
+	if (!str_has_prefix(text, "reserve_mem:"))
+		return parse_memory(source, text);
+	source->kind = DMA_WINDOW_SOURCE_NAME;
+	source->reserved = text + strlen("reserve_mem:");
+	return *source->reserved ? NULL : "names no memory";
+}
+
+/* The source that is called @text, which is kept. NULL if there is no memory. */
+static struct dma_window_source * __init source_add(const char *text)
+{
+	struct dma_window_source *source;
+
+	list_for_each_entry(source, &sources, list)
+		if (!strcmp(source->text, text))
+			return source;
+	source = kzalloc(sizeof(*source), GFP_KERNEL);
+	if (!source)
+		return NULL;
+	source->text = text;
+	source->bad = source_parse(source);
+	list_add_tail(&source->list, &sources);
+	return source;
+}
+
+/* A device's name as the kernel writes it. NULL if there is no memory. */
+static const char * __init device_name(const char *text)
+{
+	unsigned int domain = 0, bus, slot, fn;
+	int end = 0;
+
+	if (sscanf(text, "%x:%x:%x.%x%n", &domain, &bus, &slot, &fn, &end) == 4 &&
+	    !text[end])
+		return kasprintf(GFP_KERNEL, "%04x:%02x:%02x.%d", domain, bus, slot, fn);
+	end = 0;
+	if (sscanf(text, "%x:%x.%x%n", &bus, &slot, &fn, &end) == 3 && !text[end])
+		return kasprintf(GFP_KERNEL, "0000:%02x:%02x.%d", bus, slot, fn);
+	return kstrdup(text, GFP_KERNEL);
+}
+
+/* Note what one part of the parameter says. */
+static int __init map_add(char *part)
+{
+	char *text = strchr(part, '=');
+	struct map_entry *entry;
+
+	if (!text || text == part) {
+		pr_err("map: %s: is not DEVICE=MEMORY: no virtio device is served\n",
+		       part);
+		unreadable = source_add(part);
+		return unreadable ? 0 : -ENOMEM;
+	}
+	*text++ = '\0';
+	entry = kzalloc(sizeof(*entry), GFP_KERNEL);
+	if (!entry)
+		return -ENOMEM;
+	entry->device = device_name(part);
+	entry->source = source_add(text);
+	if (!entry->device || !entry->source) {
+		kfree(entry->device);
+		kfree(entry);
+		return -ENOMEM;
+	}
+	list_add_tail(&entry->list, &map);
+	return 0;
+}
+
+/**
+ * dma_window_sources_init() - read the parameter
+ *
+ * Context: may sleep; before any device is probed, or when the module is loaded.
+ *
+ * Return: 0 or -ENOMEM.
+ */
+int __init dma_window_sources_init(void)
+{
+	/* Kept for ever: the names of devices and memory are in it. */
+	static char text[sizeof(map_text)] __ro_after_init;
+	char *rest = text, *part;
+	int ret = 0;
+
+	strscpy(text, map_text, sizeof(text));
+	while (!ret && (part = strsep(&rest, ","))) {
+		part = strim(part);
+		if (*part)
+			ret = map_add(part);
+	}
+	return ret;
+}
+
+#ifndef MODULE
+core_initcall(dma_window_sources_init);
+#endif
+
+/**
+ * dma_window_sources_any() - does the parameter name a window for anybody?
+ *
+ * Context: any, after dma_window_sources_init().
+ *
+ * Return: true if it does.
+ */
+bool dma_window_sources_any(void)
+{
+	return unreadable || !list_empty(&map);
+}
+
+/* ---- Who has a window ---- */
+
+/* virtio-pci is tried for all devices of its vendor, and takes those of these IDs. */
+static bool is_virtio_pci(const struct pci_dev *pdev)
+{
+	return pdev->vendor == PCI_VENDOR_ID_REDHAT_QUMRANET &&
+	       pdev->device >= 0x1000 && pdev->device <= 0x107f;
+}
+
+static bool is_virtio_transport(struct device *dev)
+{
+	if (!dev->driver)
+		return false;
+	if (dev_is_pci(dev))
+		return !strcmp(dev->driver->name, "virtio-pci") &&
+		       is_virtio_pci(to_pci_dev(dev));
+	return !strcmp(dev->driver->name, "virtio-mmio");
+}
+
+static bool has_a_name(const struct device *dev)
+{
+	return dev_is_pci(dev) || dev->bus == &platform_bus_type;
+}
+
+/* Of two parts for one device, the first; *@conflict is the other if they differ. */
+static struct map_entry *entry_merge(struct map_entry *first, struct map_entry *entry,
+				     const char **conflict)
+{
+	if (first && first->source != entry->source)
+		*conflict = entry->source->text;
+	return first ?: entry;
+}
+
+/**
+ * dma_window_source_find() - find what names a window for a device, beside the tree
+ * @dev: the device, its driver set already
+ * @named: what the tree says
+ * @ref: what the tree says; filled with what the parameter says
+ *
+ * A device by its name comes before *, which is for those without a window.
+ * Two that disagree are a conflict, with which the device is refused.
+ *
+ * Context: any.
+ *
+ * Return: @named, or DMA_WINDOW_NAMED if the parameter names a window.
+ */
+enum dma_window_named dma_window_source_find(struct device *dev,
+					     enum dma_window_named named,
+					     struct dma_window_ref *ref)
+{
+	struct map_entry *entry, *found = NULL, *all = NULL;
+	const char *conflict = NULL;
+
+	if (!dma_window_sources_any() || named == DMA_WINDOW_BRIDGE ||
+	    !has_a_name(dev))
+		return named;
+	list_for_each_entry(entry, &map, list) {
+		if (!strcmp(entry->device, dev_name(dev)))
+			found = entry_merge(found, entry, &conflict);
+	}
+	list_for_each_entry(entry, &map, list) {
+		if (!found && !strcmp(entry->device, "*"))
+			all = entry_merge(all, entry, &conflict);
+	}
+	if (found && named != DMA_WINDOW_UNNAMED) {
+		ref->conflict = "dma_window.map";
+		ref->or_mainline = false;
+		return DMA_WINDOW_NAMED;
+	}
+	if (!found && (named != DMA_WINDOW_UNNAMED || !is_virtio_transport(dev)))
+		return named;
+	if (!found && !all && !unreadable)
+		return named;
+	ref->prop = "dma_window.map";
+	ref->everyone = !found;
+	ref->conflict = conflict;
+	if (found)
+		ref->source = found->source;
+	else
+		ref->source = unreadable ?: all->source;
+	return DMA_WINDOW_NAMED;
+}
+
+/* ---- Is the memory fit? ---- */
+
+static struct pci_driver bar_driver;
+
+/*
+ * Only devices that are known to have memory: a driver that is tried for all would
+ * have the DMA of all configured. Others by new_id in sysfs.
+ */
+static const struct pci_device_id bar_ids[] = {
+	{ PCI_DEVICE(PCI_VENDOR_ID_REDHAT_QUMRANET, 0x1110) },	/* ivshmem */
+	{ }
+};
+
+static int bar_check(struct device *dev, const struct dma_window_ref *ref,
+		     phys_addr_t *base, phys_addr_t *size)
+{
+	struct dma_window_source *source = ref->source;
+	struct pci_dev *pdev = pci_get_domain_bus_and_slot(source->domain, source->bus,
+							   source->devfn);
+	const char *driver = pdev && pdev->dev.driver ? dev_driver_string(&pdev->dev) : NULL;
+	int ret = 0;
+
+	if (!pdev) {
+		dma_window_err(dev, ref, "there is no such PCI device");
+		ret = -ENODEV;
+	} else if (!is_virtio_transport(dev)) {
+		dma_window_err(dev, ref, "only virtio devices can use a BAR");
+		ret = -EOPNOTSUPP;
+	} else if (source->bar_error) {
+		dma_window_err(dev, ref, "%s", source->bar_error);
+		ret = -EINVAL;
+	} else if (!source->vaddr && driver && strcmp(driver, bar_driver.name)) {
+		dma_window_err(dev, ref, "is in use by driver %s", driver);
+		ret = -EBUSY;
+	} else if (!source->vaddr && !pci_match_id(bar_ids, pdev)) {
+		dma_window_err(dev, ref, "is of no ivshmem: write \"%04x %04x\" to /sys/bus/pci/drivers/dma-window/new_id, if it is memory",
+			       pdev->vendor, pdev->device);
+		ret = -ENODEV;
+	} else if (!source->vaddr) {
+		/* A module's notifier comes too late to put the probe off. */
+#ifdef MODULE
+		dma_window_err(dev, ref, "its PCI device is not there yet: bind this one again");
+		ret = -ENODEV;
+#else
+		ret = -EPROBE_DEFER;
+#endif
+	}
+	pci_dev_put(pdev);
+	*base = source->base;
+	*size = source->size;
+	return ret;
+}
+
+static int memory_add(struct resource *res, void *bytes)
+{
+	*(u64 *)bytes += resource_size(res);
+	return 0;
+}
+
+/* Check that memory that has a name or an address is put aside for us. */
+static int memory_check(struct device *dev, const struct dma_window_ref *ref,
+			phys_addr_t base, phys_addr_t size)
+{
+	int ram = region_intersects(base, size, IORESOURCE_SYSTEM_RAM,
+				    IORES_DESC_NONE);
+	u64 reserved = 0;
+	int ret;
+
+	if (ram == REGION_MIXED) {
+		dma_window_err(dev, ref, "is RAM in part only");
+		return -EINVAL;
+	}
+	ret = dma_window_memory_check_free(dev, ref, base, size);
+	if (ret)
+		return ret;
+	ret = dma_window_region_check_holder(dev, ref, base, size);
+	if (ret != -ENOENT)
+		return ret;
+	/* Memory that reserve_mem= put aside is nobody else's. */
+	if (ref->source->kind == DMA_WINDOW_SOURCE_NAME)
+		return 0;
+	walk_iomem_res_desc(IORES_DESC_RESERVED, IORESOURCE_MEM, base,
+			    base + size - 1, &reserved, memory_add);
+	if (ram == REGION_DISJOINT && reserved == size) {
+		/* Configuration space, say, is reserved as well. */
+		ref->source->requested = request_mem_region(base, size, "dma-window");
+		if (ref->source->requested)
+			return 0;
+		dma_window_err(dev, ref, "is in use by somebody else");
+		return -EBUSY;
+	}
+	dma_window_err(dev, ref, "is memory that nothing puts aside: neither /reserved-memory, firmware nor memmap=");
+	return -EBUSY;
+}
+
+/**
+ * dma_window_source_check() - can a window be made of a source?
+ * @dev: the device that is to have it, for messages
+ * @ref: what names the source
+ * @base: filled with its physical address, bytes
+ * @size: filled with its size, bytes
+ *
+ * For each device, at each probe: a PCI device may have gone.
+ *
+ * Context: may sleep.
+ *
+ * Return: 0; -EINVAL if there is no such memory, or two sources disagree; -ENODEV
+ * if a PCI device is not there; -EBUSY if the memory is somebody else's;
+ * -EOPNOTSUPP if it is not for such a device; -ENOSPC if it is too small. The reason
+ * was logged.
+ */
+int dma_window_source_check(struct device *dev, const struct dma_window_ref *ref,
+			    phys_addr_t *base, phys_addr_t *size)
+{
+	struct dma_window_source *source = ref->source;
+	int ret = 0;
+
+	if (ref->conflict) {
+		dma_window_err(dev, ref, "%s is named for the device, too",
+			       ref->conflict);
+		return -EINVAL;
+	}
+	if (source->bad) {
+		dma_window_err(dev, ref, "%s", source->bad);
+		return -EINVAL;
+	}
+	switch (source->kind) {
+	case DMA_WINDOW_SOURCE_BAR:
+		ret = bar_check(dev, ref, base, size);
+		break;
+	case DMA_WINDOW_SOURCE_NAME:
+		if (dma_window_reserved_find(source->reserved, base, size))
+			break;
+		dma_window_err(dev, ref, "no memory of this name was put aside by reserve_mem=");
+		ret = -EINVAL;
+		break;
+	case DMA_WINDOW_SOURCE_MEMORY:
+		*base = source->base;
+		*size = source->size;
+		break;
+	}
+	return ret ?: dma_window_check_range(dev, ref, *base, *size);
+}
+
+/* ---- Taking the memory ---- */
+
+/**
+ * dma_window_source_claim() - take the memory of a source for a window
+ * @dev: the window's first device, for messages
+ * @ref: what names the source
+ * @base: what dma_window_source_check() says
+ * @size: the same
+ *
+ * Context: dma_window_mutex held. May sleep.
+ *
+ * Return: the memory's kernel address; or -EBUSY if somebody uses it, -EINVAL,
+ * -ENODEV or -ENOMEM. The reason was logged.
+ */
+void *dma_window_source_claim(struct device *dev, const struct dma_window_ref *ref,
+			      phys_addr_t base, phys_addr_t size)
+{
+	struct dma_window_source *source = ref->source;
+	int ret;
+
+	lockdep_assert_held(&dma_window_mutex);
+
+	if (source->kind == DMA_WINDOW_SOURCE_BAR)
+		return source->vaddr;
+	ret = memory_check(dev, ref, base, size);
+	if (ret)
+		return ERR_PTR(ret);
+	if (region_intersects(base, size, IORESOURCE_SYSTEM_RAM,
+			      IORES_DESC_NONE) == REGION_INTERSECTS) {
+		ret = dma_window_memory_check_pages(dev, ref, base, size);
+		return ret ? ERR_PTR(ret) : phys_to_virt(base);
+	}
+	/* Memory that is kept from the kernel is not in the linear map. */
+	source->vaddr = memremap(base, size, MEMREMAP_WB);
+	if (!source->vaddr) {
+		dma_window_err(dev, ref, "cannot be mapped");
+		dma_window_source_release(source);
+		return ERR_PTR(-ENOMEM);
+	}
+	return source->vaddr;
+}
+
+/**
+ * dma_window_source_release() - undo dma_window_source_claim()
+ * @source: the source; no window uses it any more
+ *
+ * Context: may sleep.
+ */
+void dma_window_source_release(struct dma_window_source *source)
+{
+	/* A BAR is its driver's: see bar_remove(). */
+	if (source->kind == DMA_WINDOW_SOURCE_BAR)
+		return;
+	if (source->vaddr)
+		memunmap(source->vaddr);
+	source->vaddr = NULL;
+	if (source->requested)
+		release_mem_region(source->base, source->size);
+	source->requested = false;
+}
+
+/**
+ * dma_window_source_name() - what to call a window
+ * @source: what it is made of
+ *
+ * Context: may sleep.
+ *
+ * Return: a name that can be a file's, to be freed, or NULL.
+ */
+const char *dma_window_source_name(const struct dma_window_source *source)
+{
+	switch (source->kind) {
+	case DMA_WINDOW_SOURCE_BAR:
+		return kasprintf(GFP_KERNEL, "bar%u@%04x:%02x:%02x.%u", source->bar,
+				 source->domain, source->bus,
+				 PCI_SLOT(source->devfn), PCI_FUNC(source->devfn));
+	case DMA_WINDOW_SOURCE_NAME:
+		return kstrdup(source->reserved, GFP_KERNEL);
+	default:
+		return kasprintf(GFP_KERNEL, "window@%llx", (u64)source->base);
+	}
+}
+
+/* ---- The device that has a BAR ---- */
+
+static bool bar_is_of(const struct dma_window_source *source,
+		      const struct pci_dev *pdev)
+{
+	return !source->bad && source->kind == DMA_WINDOW_SOURCE_BAR &&
+	       source->domain == pci_domain_nr(pdev->bus) &&
+	       source->bus == pdev->bus->number && source->devfn == pdev->devfn;
+}
+
+/* Why a BAR is no memory for a window, or NULL. */
+static const char *bar_unfit_reason(struct pci_dev *pdev, unsigned int bar)
+{
+	unsigned long flags = pci_resource_flags(pdev, bar);
+
+	if (!(flags & IORESOURCE_MEM) || (flags & IORESOURCE_UNSET) ||
+	    !pci_resource_len(pdev, bar))
+		return "the device has no memory there";
+	if (!(flags & IORESOURCE_PREFETCH))
+		return "is not prefetchable: it is registers, not memory";
+	return NULL;
+}
+
+/* Map a BAR, or note why that cannot be done. */
+static void bar_map(struct pci_dev *pdev, struct dma_window_source *source)
+{
+	void *vaddr;
+
+	source->bar_error = bar_unfit_reason(pdev, source->bar);
+	if (source->bar_error)
+		return;
+	if (pci_request_region(pdev, source->bar, "dma-window")) {
+		source->bar_error = "is in use by somebody else";
+		return;
+	}
+	source->base = pci_resource_start(pdev, source->bar);
+	source->size = pci_resource_len(pdev, source->bar);
+	vaddr = memremap(source->base, source->size, MEMREMAP_WB);
+	if (!vaddr) {
+		pci_release_region(pdev, source->bar);
+		source->bar_error = "cannot be mapped";
+		return;
+	}
+	mutex_lock(&dma_window_mutex);
+	source->vaddr = vaddr;
+	mutex_unlock(&dma_window_mutex);
+}
+
+/* Leave alone the devices that nobody named. */
+static int bar_probe(struct pci_dev *pdev, const struct pci_device_id *id)
+{
+	struct dma_window_source *source;
+	int ret = -ENODEV;
+
+	list_for_each_entry(source, &sources, list) {
+		if (!bar_is_of(source, pdev))
+			continue;
+		if (ret == -ENODEV)
+			ret = pci_enable_device_mem(pdev);
+		if (ret)
+			return ret;
+		bar_map(pdev, source);
+	}
+	return ret;
+}
+
+/* The window in a BAR, or NULL. */
+static struct dma_window *source_window(const struct dma_window_source *source)
+{
+	struct dma_window *win;
+
+	lockdep_assert_held(&dma_window_mutex);
+
+	list_for_each_entry(win, &dma_window_list, list)
+		if (win->source == source)
+			return win;
+	return NULL;
+}
+
+/*
+ * Take the devices of a window whose memory is about to go from their drivers, and deny
+ * them: no mapping may be left when the memory is gone.
+ */
+static void source_end_window(struct dma_window_source *source)
+{
+	struct dma_window *win;
+	struct device *dev;
+
+	mutex_lock(&dma_window_mutex);
+	win = source_window(source);
+	if (win)
+		win->ended = true;
+	while (win) {
+		dev = dma_window_client_first(win);
+		if (!dev)
+			break;
+		mutex_unlock(&dma_window_mutex);
+		if (READ_ONCE(dev->driver))
+			dev_err(dev, "%s: its PCI device is gone: the device can do no DMA any more\n",
+				win->where);
+		/* Let the driver do its last I/O: some wait for it. */
+		device_release_driver(dev);
+		dma_window_deny(dev);
+		dma_window_evict(dev);
+		put_device(dev);
+		mutex_lock(&dma_window_mutex);
+	}
+	if (win)
+		dma_window_unlist(win);
+	mutex_unlock(&dma_window_mutex);
+	if (win)
+		dma_window_free(win);
+}
+
+static void bar_remove(struct pci_dev *pdev)
+{
+	struct dma_window_source *source;
+
+	list_for_each_entry(source, &sources, list) {
+		if (!bar_is_of(source, pdev) || !source->vaddr)
+			continue;
+		source_end_window(source);
+		memunmap(source->vaddr);
+		source->vaddr = NULL;
+		pci_release_region(pdev, source->bar);
+	}
+	pci_disable_device(pdev);
+}
+
+static struct pci_driver bar_driver = {
+	.name		= "dma-window",
+	.id_table	= bar_ids,
+	.probe		= bar_probe,
+	.remove		= bar_remove,
+	.driver.probe_type = PROBE_FORCE_SYNCHRONOUS,
+};
+
+static bool __init sources_have_bar(void)
+{
+	struct dma_window_source *source;
+
+	list_for_each_entry(source, &sources, list)
+		if (!source->bad && source->kind == DMA_WINDOW_SOURCE_BAR)
+			return true;
+	return false;
+}
+
+static bool bar_driver_is_there;
+
+/**
+ * dma_window_sources_watch() - take the devices that have BARs
+ *
+ * Context: may sleep.
+ *
+ * Return: 0, or what pci_register_driver() returns.
+ */
+int __init dma_window_sources_watch(void)
+{
+	int ret;
+
+	if (!sources_have_bar())
+		return 0;
+	ret = pci_register_driver(&bar_driver);
+	bar_driver_is_there = !ret;
+	return ret;
+}
+
+#ifndef MODULE
+subsys_initcall(dma_window_sources_watch);
+#endif
+
+static bool __init is_there(const char *name)
+{
+	struct device *dev = bus_find_device_by_name(&pci_bus_type, NULL, name);
+
+	if (!dev)
+		dev = bus_find_device_by_name(&platform_bus_type, NULL, name);
+	put_device(dev);
+	return dev;
+}
+
+/**
+ * dma_window_sources_report() - name the devices that the parameter names in vain
+ *
+ * Context: may sleep; when the devices of the board are there.
+ *
+ * Return: 0.
+ */
+int __init dma_window_sources_report(void)
+{
+	struct map_entry *entry;
+
+	list_for_each_entry(entry, &map, list)
+		if (strcmp(entry->device, "*") && !is_there(entry->device))
+			pr_warn("map: %s: no such device so far\n", entry->device);
+	return 0;
+}
+
+#ifndef MODULE
+late_initcall_sync(dma_window_sources_report);
+#else
+/**
+ * dma_window_sources_unwatch() - give back the devices that have BARs
+ *
+ * Ends the windows in them.
+ *
+ * Context: may sleep.
+ */
+void dma_window_sources_unwatch(void)
+{
+	if (bar_driver_is_there)
+		pci_unregister_driver(&bar_driver);
+}
+
+/**
+ * dma_window_sources_exit() - undo dma_window_sources_init(), when all windows are gone
+ *
+ * Context: may sleep.
+ */
+void dma_window_sources_exit(void)
+{
+	struct dma_window_source *source, *next_source;
+	struct map_entry *entry, *next;
+
+	list_for_each_entry_safe(entry, next, &map, list) {
+		kfree(entry->device);
+		kfree(entry);
+	}
+	list_for_each_entry_safe(source, next_source, &sources, list)
+		kfree(source);
+}
+#endif
