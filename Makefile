@@ -46,6 +46,7 @@ kernel: ## build the guest kernel (FLAVOUR=base or debug) in build/kernel/
 .PHONY: run
 run: ## a guest whose backends see only their windows, and the proof
 ##   SHELL=1: an interactive shell in such a guest; NET=1: dpdk-testpmd, too
+##   STOCK=1: Debian's own kernel and the module, in minutes; ARCH=arm64 or amd64
 	@scripts/run
 
 .PHONY: check

@@ -362,6 +362,29 @@ static int pci_alias_has_iommu(struct pci_dev *pdev, u16 alias, void *np)
 	return of_id_has_iommu(np, alias);
 }
 
+#ifdef MODULE
+/*
+ * Kernels do not export pci_for_each_dma_alias(): take each bridge above the device for
+ * an alias. That refuses a device whose own ID goes past an IOMMU that its bridge is behind.
+ */
+static bool pci_any_id_has_iommu(struct pci_dev *pdev, struct device_node *np)
+{
+	for (; pdev; pdev = pci_upstream_bridge(pdev)) {
+		if (pci_alias_has_iommu(pdev, pci_dev_id(pdev), np))
+			return true;
+		if (pdev->subordinate &&
+		    pci_alias_has_iommu(pdev, PCI_DEVID(pdev->subordinate->number, 0), np))
+			return true;
+	}
+	return false;
+}
+#else
+static bool pci_any_id_has_iommu(struct pci_dev *pdev, struct device_node *np)
+{
+	return pci_for_each_dma_alias(pdev, pci_alias_has_iommu, np);
+}
+#endif
+
 /**
  * dma_window_iommu_named() - does the tree put a device behind an IOMMU?
  * @dev: the device
@@ -384,8 +407,7 @@ bool dma_window_iommu_named(struct device *dev, struct device_node *np,
 	int err;
 
 	if (dev_is_pci(dev))
-		return pci_for_each_dma_alias(to_pci_dev(dev),
-					      pci_alias_has_iommu, np);
+		return pci_any_id_has_iommu(to_pci_dev(dev), np);
 	if (id)
 		return of_id_has_iommu(np, *id);
 

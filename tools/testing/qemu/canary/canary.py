@@ -87,10 +87,10 @@ def private_sample(guest, directory):
 
 
 def search(path, directory, name, place, pid):
-    base, size = (int(n, 0) for n in place.split("+"))
+    base, size = place.split("+")
     canary, marker = (read_text(directory, n) for n in ("canary", "marker"))
     guest = evidence.Guest(path)
-    window = guest.window(base, size)
+    window = guest.window(guest.address(base), int(size, 0))
     found = Search([canary, marker])
     for obj, ranges in evidence.mapped(int(pid), guest).items():
         if not ranges:

@@ -99,7 +99,7 @@ class Run:
         # Kill QEMU when this process dies, however it dies.
         argv = ["setpriv", "--pdeathsig", "KILL"] + self.spec.args + [
             "-chardev", f"socket,id=verdict,fd={theirs.fileno()}",
-            "-device", "pci-serial,id=verdict0,chardev=verdict,bus=pcie.0,addr=0x1f",
+            "-device", f"pci-serial,id=verdict0,chardev=verdict,bus=pcie.0,addr={self.spec.verdict}",
             "-chardev", f"socket,id=monitor,fd={mon_theirs.fileno()}",
             "-mon", "chardev=monitor,mode=control",
         ]

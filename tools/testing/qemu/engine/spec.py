@@ -16,6 +16,7 @@ One "KEYWORD VALUE" per line:
                            counts as passed: for testing the harness itself
   action COMMAND           runs the guest file's host actions
   socket DIRECTORY         for sockets (paths there are short)
+  verdict SLOT             of the PCI bus, where the verdict channel is
 """
 
 import re
@@ -45,6 +46,7 @@ class Spec:
         self.mustfail = []
         self.action = ""
         self.socket = ""
+        self.verdict = "0x1f"
         with open(path, encoding="utf-8") as f:
             for number, line in enumerate(f, 1):
                 try:
@@ -54,7 +56,7 @@ class Spec:
 
     def _line(self, line):
         word, _, value = line.partition(" ")
-        if word in ("name", "action", "socket"):
+        if word in ("name", "action", "socket", "verdict"):
             setattr(self, word, value)
         elif word == "limit":
             phase, seconds = value.split()

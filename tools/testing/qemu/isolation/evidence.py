@@ -12,7 +12,8 @@ usage: evidence.py look QMP-SOCKET PHASE NAME=BASE+SIZE=PID[,GUARD-PID]...
 
 look    prints facts ("KEY VALUE" lines) on the backends NAME, whose windows
         are at the guest-physical BASE: what of the guest's memory the process
-        PID and its descendants have mapped or hold a descriptor of.
+        PID and its descendants have mapped or hold a descriptor of. BASE may be
+        bar:ID, the largest BAR of the device ID.
 claims  prints one KTAP result per claim on the facts in DIRECTORY/facts, and
         writes DIRECTORY/evidence.tsv. Exit status 1: a claim does not hold.
 control the same for a run without windows: each backend must have refused.
@@ -46,9 +47,9 @@ MAPS_LINE = re.compile(
     r"([0-9a-f]+)-([0-9a-f]+) (\S+) ([0-9a-f]+) ([0-9a-f]+):([0-9a-f]+) (\d+)\s*(.*)")
 FLAT_RAM = re.compile(r"^\s+([0-9a-f]{16})-([0-9a-f]{16}) \(prio -?\d+, ram\): (\S+)")
 HOST_ADDRESS = re.compile(r"Host virtual address for .* is (0x[0-9a-f]+)")
-# Where the "virt" board has its RAM; below it there is flash, which is no
-# memory of the guest.
-RAM_BASE = 0x40000000
+# Where boards have their RAM, by QEMU's name of the architecture; below it "virt" has
+# flash, which is no memory of the guest.
+RAM_BASE = {"aarch64": 0x40000000, "x86_64": 0}
 # Backends that take no single regions: to make tables, a guard keeps those that passed.
 ONLY_TABLES = {"net"}
 
@@ -128,8 +129,9 @@ class Guest:
         self.maps = mappings(self.pid)
         # (first, last) of each piece of guest RAM.
         self.ram = set()
+        ram_base = RAM_BASE[self.monitor.command("query-target")["arch"]]
         for m in map(FLAT_RAM.match, self._hmp("info mtree -f").splitlines()):
-            if m and int(m[1], 16) >= RAM_BASE:
+            if m and int(m[1], 16) >= ram_base:
                 self.ram.add((int(m[1], 16), int(m[2], 16)))
         if not self.ram:
             raise EvidenceError("QEMU's memory map (info mtree -f) shows no RAM")
@@ -157,6 +159,17 @@ class Guest:
 
     def file_behind(self, address):
         return self._place(address)[0]
+
+    def address(self, text):
+        """A guest-physical address: a number, or of a device's largest BAR."""
+        if not text.startswith("bar:"):
+            return int(text, 0)
+        ident = text.removeprefix("bar:")
+        for bus in self.monitor.command("query-pci"):
+            for device in bus["devices"]:
+                if device["qdev_id"] == ident and device["regions"]:
+                    return max(device["regions"], key=lambda r: r["size"])["address"]
+        raise EvidenceError(f"QEMU has no PCI device {ident} with a BAR")
 
     def window(self, base, size):
         if not any(first <= base and base + size - 1 <= last for first, last in self.ram):
@@ -191,9 +204,9 @@ def look(path, phase, *backends):
     guest = Guest(path)
     for spec in backends:
         name, place, pids = spec.split("=")
-        base, size = (int(n, 0) for n in place.split("+"))
+        base, size = place.split("+")
         pid, *guards = (int(p) for p in pids.split(","))
-        window = guest.window(base, size)
+        window = guest.window(guest.address(base), int(size, 0))
         key = f"look.{phase}.{name}"
         for who, where in [(pid, key)] + [(g, key + ".guard") for g in guards]:
             facts = look_at(who, guest, window)
@@ -351,9 +364,9 @@ def control(directory, *names):
     out = []
     for name in names:
         refusal, done = facts.text(f"control.{name}.refusal"), facts.number(f"control.{name}.done")
-        c.claim(refusal, f"control: without the property {name}'s backend refuses",
+        c.claim(refusal, f"control: without a window {name}'s backend refuses",
                 refusal or "it said nothing")
-        c.claim(done == 0, f"control: without the property {name} gets no I/O done",
+        c.claim(done == 0, f"control: without a window {name} gets no I/O done",
                 f"bytes {done}")
         out.append((f"control.{name}", refusal or "not refused"))
     refused = bool(names) and all(holds for holds, _, _ in c.results)
@@ -659,7 +672,7 @@ def table(tsv, *directories):
     for key, value in evidence:
         if key.startswith("control."):
             if key == "control.refused":
-                label = "control: the property gone"
+                label = "control: without a window"
                 value = "refused" if value == "yes" else "NOT refused"
             else:
                 label = f"  {key.removeprefix('control.')}"
@@ -668,8 +681,10 @@ def table(tsv, *directories):
                                "could read"),
                           ("_alive", "  of memory in use, under a mixed load")):
         here, there = (have.get(f"canary.{kind}{suffix}") for kind in ("window", "mainline"))
-        if here or there:
-            print(f"{label}: here {here or '?'}, mainline's pool {there or '?'}")
+        if here and there:
+            print(f"{label}: here {here}, mainline's pool {there}")
+        elif here or there:
+            print(f"{label}: {here or there}")
     iommu_table({key.removeprefix("iommu."): value for key, value in evidence
                  if key.startswith("iommu.")})
 

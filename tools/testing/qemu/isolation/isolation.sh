@@ -10,7 +10,9 @@
 #	backend NAME PLACE	blk, fs or net; PLACE as in guest-lib.sh
 #	isolation_devices	after the memory: devices, tree, chardevs
 #
-# The window of backend NAME is the shared_ram NAME. Facts ("KEY VALUE") of
+# The window of backend NAME is the shared_ram NAME. On a stock kernel that is a BAR, the
+# module takes the place of the property, and PLACE is pci:SLOT for all; fs is below a port
+# there, and plugged in when the module is loaded: its driver may be built in. Facts ("KEY VALUE") of
 # both sides are gathered in $RUN/facts; evidence.py draws the conclusions.
 
 . "$Q/engine/guest-lib.sh"
@@ -32,22 +34,28 @@ isolation_devices() {
 	local b base size slot property
 
 	for b in "${BACKENDS[@]}"; do
+		qemu -chardev "socket,id=$b,path=$SOCK/$b"
+	done
+	if [ -n "$STOCK" ]; then
+		stock_devices
+		return
+	fi
+	for b in "${BACKENDS[@]}"; do
 		base=${b}_base size=${b}_size slot=${PLACE[$b]#*:}
 		property=$(uses "$b")
 		[ -z "$MAINLINE" ] || property="memory-region = <&$b>;"
 		region "$b" "${!base}" "${!size}" \
 			"${MAINLINE:+compatible = \"restricted-dma-pool\";}"
 		[ -z "$WINDOWED" ] || "on_${PLACE[$b]%:*}" "$slot" "$property"
-		qemu -chardev "socket,id=$b,path=$SOCK/$b"
 		case $b in
-		blk) device "vhost-user-blk-pci,id=blk,chardev=blk,num-queues=1,disable-legacy=on,addr=$slot" ;;
+		blk) device "$(blk_device),addr=$slot" ;;
 		fs) device "vhost-user-fs-pci,id=fs,chardev=fs,tag=host,addr=$slot" ;;
 		net)
 			# QEMU 7.2's virtio-net-pci with vhost-user crashes with
 			# MSI-X under TCG, so this one is on virtio-mmio.
-			qemu -netdev "vhost-user,id=net,chardev=net,queues=1" \
-				-global virtio-mmio.force-legacy=false
-			device "virtio-net-device,id=net0,netdev=net,bus=virtio-mmio-bus.$slot,mac=52:54:00:00:00:02"
+			net_backend
+			qemu -global virtio-mmio.force-legacy=false
+			device "virtio-net-device,$NET_OPTIONS,bus=virtio-mmio-bus.$slot"
 			;;
 		esac
 	done
@@ -56,6 +64,51 @@ isolation_devices() {
 	# The PCI devices get their driver when the test says so (late_probe),
 	# which is what makes the control run able to report.
 	[ -n "${SHELL_MODE:-}" ] || append pci-stub.ids=1af4:1042,1af4:105a
+}
+
+# stock_backends: those of the guests stock*; STOCK_BACKENDS of the environment are fewer.
+stock_backends() {
+	local b slot=2
+
+	for b in ${STOCK_BACKENDS:-blk fs net}; do
+		shared_ram "$b" 32
+		backend "$b" "pci:$slot"
+		slot=$((slot + 1))
+	done
+	isolation_devices
+}
+
+blk_device() { echo "vhost-user-blk-pci,id=blk,chardev=blk,num-queues=1,disable-legacy=on"; }
+
+NET_OPTIONS=id=net0,netdev=net,mac=52:54:00:00:00:02
+net_backend() { qemu -netdev "vhost-user,id=net,chardev=net,queues=1"; }
+
+# stock_devices: the same for a kernel that has neither the hooks nor our device tree.
+stock_devices() {
+	local b slot bar map='' where
+
+	[ -n "$ACTION" ] || : >"$RUN/stock"
+	for b in "${BACKENDS[@]}"; do
+		slot=${PLACE[$b]#*:} bar=${b}_slot where=$(pci_name "$slot")
+		case $b in
+		blk) device "$(blk_device),addr=$slot" ;;
+		fs)
+			device "pcie-root-port,id=fs-port,chassis=1,slot=1,addr=$slot"
+			where=0000:01:00.0
+			;;
+		net)
+			# As above: without MSI-X it works on PCI, too.
+			net_backend
+			device "virtio-net-pci,$NET_OPTIONS,disable-legacy=on,vectors=0,romfile=,addr=$slot"
+			;;
+		esac
+		map+=,$where=bar:$(pci_name "${!bar}")/2
+		[ -n "$ACTION" ] || echo "$b $where $(pci_name "${!bar}")" >>"$RUN/stock"
+	done
+	[ -z "$WINDOWED" ] || append "dma_window.map=${map#,}"
+	guest_file "$RUN/stock" etc/stock
+	guest_file "$Q/isolation/motd-stock" etc/motd
+	run_test module 60 stock-module.sh "${WINDOWED:-none}"
 }
 
 # confined COMMAND...: with as few rights as this user can take away: no
@@ -134,7 +187,7 @@ guard_built() {
 }
 
 host_before() {
-	local b base size
+	local b base size allow
 
 	: >"$RUN/facts"
 	# "set -e" does not hold where a function's status is asked for.
@@ -144,9 +197,12 @@ host_before() {
 		if [ -n "$GUARDED" ]; then
 			"start_$b" "$SOCK/$b-backend" || return
 			wait_socket "$SOCK/$b-backend" 30 || return
+			# Where a BAR is, the guest decides: its file has a name.
+			allow=(--allow "${!base}+$((${!size}))")
+			[ -z "$STOCK" ] || allow=(--allow-file "$SHM/$b,size=$((${!size}))")
 			spawn "$b-guard" confined "$GUARD" --name "$b-guard" \
 				--listen "$SOCK/$b" --connect "$SOCK/$b-backend" \
-				--allow "${!base}+$((${!size}))"
+				"${allow[@]}"
 		else
 			"start_$b" "$SOCK/$b" || return
 		fi
@@ -178,7 +234,7 @@ host_fact() {
 }
 
 # host known KEY: what the host found.
-host_known() { awk -v k="$1" '$1 == k { v = $2 } END { print v; exit v == "" }' "$RUN/facts"; }
+host_known() { awk -v k="$1" '$1 == k { v = substr($0, length(k) + 2) } END { print v; exit v == "" }' "$RUN/facts"; }
 
 # host verify NAME: the sum of the guest's file as the host has it.
 host_verify() {

@@ -24,6 +24,7 @@ try() {
 		mount -t virtiofs host /mnt/fs && cp /mnt/fs/from-host /tmp/fs.done
 		;;
 	net)
+		late_probe net
 		ip link set eth0 up
 		ip addr add 192.0.2.1/24 dev eth0
 		isolation-echo 192.0.2.2 64 1 /dev/null /tmp/net.done
@@ -45,7 +46,8 @@ ktap_set_plan $((4 * $#))
 
 for b in "$@"; do
 	ktap_test_result "control: $b: the region is still reserved" \
-		[ -e "/proc/device-tree/reserved-memory/$(region "$b")" ]
+		reserved "$b"
+	plug "$b"
 	ktap_print_msg "control: $b: its driver starts, without a window"
 	# Use exec, so that a process that hangs holds no copy of this test's output open.
 	(exec >/dev/null 2>&1 && try "$b") &

@@ -61,6 +61,7 @@ files() {
 }
 
 net() {
+	late_probe net
 	ip link set lo up
 	ip link set eth0 up
 	ip addr add 192.0.2.1/24 dev eth0
