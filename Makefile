@@ -105,10 +105,15 @@ uninstall-from: ## KDIR=dir: take them out again
 vhost: ## build the host tools (vhost-user-guard)
 	@$(MAKE) --no-print-directory -C tools/vhost O=$(abspath $(BUILD))/vhost
 
+.PHONY: deb
+deb: ## build Debian packages: dma-window-dkms, vhost-user-guard
+##   in build/deb/; the first is for guests, the other for hosts
+	@scripts/deb
+
 .PHONY: clean
 clean: ## remove what was built; sources and downloads stay
-	rm -rf $(foreach b,$(BUILDS),$(addprefix $b/,bench check check-all guest initramfs kernel \
-		kunit log mutants run series series-check soak vhost))
+	rm -rf $(foreach b,$(BUILDS),$(addprefix $b/,bench check check-all deb guest initramfs kernel \
+		kunit log mutants packages run series series-check soak vhost))
 
 .PHONY: distclean
 distclean: clean ## remove sources, downloads and the compiler cache, too

@@ -26,7 +26,6 @@
 #include "guard.h"
 #include "seccomp.h"
 
-#define VERSION		"1.0"
 #define RETRY_MS	50
 
 /*
