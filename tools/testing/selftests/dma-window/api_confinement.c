@@ -69,7 +69,7 @@ TEST_F_TIMEOUT(confinement, streaming_of_every_size, LIMIT)
 	} while (size < max);
 	EXPECT_EQ(maps + n, counter("maps"));
 	EXPECT_EQ(counter("maps"), counter("unmaps"));
-	/* A page more than the largest free run does not fit. */
+	/* 4 KiB more than the largest free run do not fit. */
 	if (max + 4096 <= buf.size) {
 		u64 full = counter("fail_full");
 
@@ -120,8 +120,8 @@ TEST_F_TIMEOUT(confinement, coherent_of_every_size, LIMIT)
 
 	do {
 		size = next_size(size, max);
-		pages = (size + 4095) & ~4095ul;
-		for (align = 4096; align < pages; align *= 2)
+		pages = whole_pages(size);
+		for (align = page_size(); align < pages; align *= 2)
 			;
 		for (kind = EDU_COHERENT; kind <= EDU_PAGES; kind++) {
 			for (flags = 0; flags <= EDU_ATOMIC; flags++) {
@@ -156,36 +156,37 @@ TEST_F_TIMEOUT(confinement, coherent_of_every_size, LIMIT)
 /* No more of the window is mapped to user space than was allocated. */
 TEST_F_TIMEOUT(confinement, coherent_in_user_space, LIMIT)
 {
+	u64 page = page_size();
 	struct mem m;
 	u8 *area;
 
-	ASSERT_EQ(0, mem_new(E, &m, EDU_COHERENT, 16 * KIB, 0, 0));
-	EXPECT_EQ(MAP_FAILED, mmap(NULL, 20 * KIB, PROT_READ, MAP_SHARED, E->fd,
+	ASSERT_EQ(0, mem_new(E, &m, EDU_COHERENT, 4 * page, 0, 0));
+	EXPECT_EQ(MAP_FAILED, mmap(NULL, 5 * page, PROT_READ, MAP_SHARED, E->fd,
 				   EDU_MMAP(m.id)));
-	EXPECT_EQ(MAP_FAILED, mmap(NULL, 8 * KIB, PROT_READ, MAP_SHARED, E->fd,
-				   EDU_MMAP(m.id) + 12 * KIB));
-	area = mmap(NULL, 4 * KIB, PROT_READ | PROT_WRITE, MAP_SHARED, E->fd,
-		    EDU_MMAP(m.id) + 12 * KIB);
+	EXPECT_EQ(MAP_FAILED, mmap(NULL, 2 * page, PROT_READ, MAP_SHARED, E->fd,
+				   EDU_MMAP(m.id) + 3 * page));
+	area = mmap(NULL, page, PROT_READ | PROT_WRITE, MAP_SHARED, E->fd,
+		    EDU_MMAP(m.id) + 3 * page);
 	ASSERT_NE(MAP_FAILED, area);
-	area[4095] = 0x77;
-	EXPECT_EQ(0, see(E, m.addr + 16 * KIB - 1, look, 1));
+	area[page - 1] = 0x77;
+	EXPECT_EQ(0, see(E, m.addr + 4 * page - 1, look, 1));
 	EXPECT_EQ(0x77, look[0]);
-	EXPECT_EQ(0, munmap(area, 4 * KIB));
+	EXPECT_EQ(0, munmap(area, page));
 	EXPECT_EQ(0, mem_free(E, &m));
 }
 
 TEST_F_TIMEOUT(confinement, sgtable_of_coherent, LIMIT)
 {
-	u64 invalid = counter("fail_invalid");
+	u64 invalid = counter("fail_invalid"), page = page_size();
 	struct mem m;
 
-	ASSERT_EQ(0, mem_new(E, &m, EDU_COHERENT, 64 * KIB, 0, 0));
-	EXPECT_EQ(0, raw(E, EDU_RAW_SGTABLE, m.addr, 64 * KIB, m.id));
-	EXPECT_EQ(0, raw(E, EDU_RAW_SGTABLE, m.addr, 60 * KIB, m.id));
+	ASSERT_EQ(0, mem_new(E, &m, EDU_COHERENT, 16 * page, 0, 0));
+	EXPECT_EQ(0, raw(E, EDU_RAW_SGTABLE, m.addr, 16 * page, m.id));
+	EXPECT_EQ(0, raw(E, EDU_RAW_SGTABLE, m.addr, 15 * page, m.id));
 	/* Fail for more bytes than were allocated, and for another address. */
-	EXPECT_EQ(-ENXIO, raw(E, EDU_RAW_SGTABLE, m.addr, 68 * KIB, m.id));
-	EXPECT_EQ(-ENXIO, raw(E, EDU_RAW_SGTABLE, m.addr + 4096, 4 * KIB, m.id));
-	EXPECT_EQ(-ENXIO, raw(E, EDU_RAW_SGTABLE, 0x1000, 4 * KIB, m.id));
+	EXPECT_EQ(-ENXIO, raw(E, EDU_RAW_SGTABLE, m.addr, 17 * page, m.id));
+	EXPECT_EQ(-ENXIO, raw(E, EDU_RAW_SGTABLE, m.addr + page, page, m.id));
+	EXPECT_EQ(-ENXIO, raw(E, EDU_RAW_SGTABLE, 0x1000, page, m.id));
 	EXPECT_EQ(invalid, counter("fail_invalid"));
 	EXPECT_EQ(0, mem_free(E, &m));
 }
@@ -246,6 +247,7 @@ TEST_F_TIMEOUT(confinement, masks, LIMIT)
 {
 	struct edu_info info = edu_info(E);
 	u64 half = E->base + E->size / 2 - 1, masked = counter("fail_mask");
+	u64 page = page_size();
 	struct map maps[512], p;
 	struct mem buf, mems[8];
 	int n, i;
@@ -269,11 +271,11 @@ TEST_F_TIMEOUT(confinement, masks, LIMIT)
 
 	/* In reach up to the middle: nothing beyond is ever handed out. */
 	edu_limit(E, EDU_FORCE_MASK, half);
-	edu_limit(E, EDU_FORCE_COHERENT_MASK, half + 16 * KIB);
+	edu_limit(E, EDU_FORCE_COHERENT_MASK, half + 4 * page);
 	for (n = 0; n < 8; n++) {
-		if (mem_new(E, &mems[n], EDU_COHERENT, 4096, 0, EDU_NO_WARN))
+		if (mem_new(E, &mems[n], EDU_COHERENT, page, 0, EDU_NO_WARN))
 			break;
-		EXPECT_LE(mems[n].addr + 4096 - 1, half + 16 * KIB);
+		EXPECT_LE(mems[n].addr + page - 1, half + 4 * page);
 	}
 	EXPECT_EQ(4, n);
 	while (n--)

@@ -81,12 +81,13 @@ TEST_F_TIMEOUT(good_citizen, min_align_mask, LIMIT)
 {
 	static const u64 masks[] = { 0x1ff, 0x7ff, 0xfff, 0xffff };
 	static const u64 offsets[] = { 0, 1, 512, 2047, 2049, 4095, 9000 };
+	u64 page = page_size();
 	struct mem buf;
 	struct map p;
 	size_t i, j;
 
-	ASSERT_EQ(0, mem_new(E, &buf, EDU_BUFFER, 16 * KIB, 0, 0));
-	fill(buf.mem, 16 * KIB, 80);
+	ASSERT_EQ(0, mem_new(E, &buf, EDU_BUFFER, 16 * KIB + page, 0, 0));
+	fill(buf.mem, buf.size, 80);
 	for (i = 0; i < sizeof(masks) / sizeof(*masks); i++) {
 		edu_limit(E, EDU_MIN_ALIGN_MASK, masks[i]);
 		for (j = 0; j < sizeof(offsets) / sizeof(*offsets); j++) {
@@ -104,8 +105,8 @@ TEST_F_TIMEOUT(good_citizen, min_align_mask, LIMIT)
 	{
 		struct map q;
 
-		ASSERT_EQ(0, map(E, &q, &buf, 5, 4096, EDU_TO_DEVICE, 0));
-		EXPECT_EQ(0, q.addr % 4096);
+		ASSERT_EQ(0, map(E, &q, &buf, 5, page, EDU_TO_DEVICE, 0));
+		EXPECT_EQ(0, q.addr % page);
 		ASSERT_EQ(0, unmap(E, &q, 0));
 	}
 	ASSERT_EQ(0, unmap(E, &p, 0));

@@ -145,7 +145,7 @@ TEST_F_TIMEOUT(no_stale_data, coherent, LIMIT)
 	size_t i;
 
 	for (i = 0; i < sizeof(sizes) / sizeof(*sizes); i++) {
-		size_t pages = (sizes[i] + 4095) & ~4095ul;
+		size_t pages = whole_pages(sizes[i]);
 
 		for (kind = EDU_COHERENT; kind <= EDU_PAGES; kind++) {
 			for (flags = 0; flags <= EDU_ATOMIC; flags++) {

@@ -14,12 +14,12 @@ FIXTURE_TEARDOWN(nothing_trusted) { finish(_metadata, &self->s); }
 /* Calls with addresses that are not mapped change nothing, and are counted. */
 TEST_F_TIMEOUT(nothing_trusted, bad_calls, LIMIT)
 {
-	u64 used, out, in;
+	u64 used, out, in, page = page_size();
 	struct map p, gone;
 	struct mem buf, m;
 
 	ASSERT_EQ(0, mem_new(E, &buf, EDU_BUFFER, 16 * KIB, 0, 0));
-	ASSERT_EQ(0, mem_new(E, &m, EDU_COHERENT, 8 * KIB, 0, 0));
+	ASSERT_EQ(0, mem_new(E, &m, EDU_COHERENT, 2 * page, 0, 0));
 	fill(buf.mem, 8 * KIB, 90);
 	ASSERT_EQ(0, map(E, &p, &buf, 0, 8 * KIB, EDU_BIDIRECTIONAL, 0));
 	ASSERT_EQ(0, map(E, &gone, &buf, 8 * KIB, 8 * KIB, EDU_BIDIRECTIONAL, 0));
@@ -39,13 +39,13 @@ TEST_F_TIMEOUT(nothing_trusted, bad_calls, LIMIT)
 	raw(E, EDU_RAW_UNMAP, E->base - 1, 1, 0);
 	raw(E, EDU_RAW_UNMAP, E->base + E->size, 1, 0);
 	raw(E, EDU_RAW_UNMAP, 0, 1, 0);
-	raw(E, EDU_RAW_UNMAP, m.addr, 8 * KIB, 0);
+	raw(E, EDU_RAW_UNMAP, m.addr, 2 * page, 0);
 	/* Syncs of addresses that are not mapped. */
 	raw(E, EDU_RAW_SYNC_FOR_CPU, gone.addr, 8 * KIB, 0);
 	/* Of another size; a mapping. */
-	raw(E, EDU_RAW_FREE, m.addr, 4 * KIB, m.id);
-	raw(E, EDU_RAW_FREE, m.addr, 16 * KIB, m.id);
-	raw(E, EDU_RAW_FREE, m.addr + 4096, 4 * KIB, m.id);
+	raw(E, EDU_RAW_FREE, m.addr, page, m.id);
+	raw(E, EDU_RAW_FREE, m.addr, 4 * page, m.id);
+	raw(E, EDU_RAW_FREE, m.addr + page, page, m.id);
 	raw(E, EDU_RAW_FREE, p.addr, 8 * KIB, m.id);
 
 	EXPECT_EQ(self->s.invalid + 14, counter("fail_invalid"));
@@ -56,7 +56,7 @@ TEST_F_TIMEOUT(nothing_trusted, bad_calls, LIMIT)
 	EXPECT_TRUE(has(buf.mem, 0, 8 * KIB, 90));
 	EXPECT_EQ(0, see(E, p.addr, look, 8 * KIB));
 	EXPECT_TRUE(has(look, 0, 8 * KIB, 91));
-	EXPECT_TRUE(is_zero(m.mem, 8 * KIB));
+	EXPECT_TRUE(is_zero(m.mem, 2 * page));
 	EXPECT_EQ(0, unmap(E, &p, 0));
 	EXPECT_TRUE(has(buf.mem, 0, 8 * KIB, 91));
 	EXPECT_EQ(0, mem_free(E, &m));

@@ -164,6 +164,17 @@ static inline int edu_limit(struct edu *e, u32 what, u64 value)
 	return ioctl(e->fd, EDU_LIMIT, &arg) ? -errno : 0;
 }
 
+/* The kernel's page, and @size in whole ones. */
+static inline u64 page_size(void)
+{
+	return sysconf(_SC_PAGESIZE);
+}
+
+static inline size_t whole_pages(size_t size)
+{
+	return (size + page_size() - 1) & -page_size();
+}
+
 /* Is all of it in the window? */
 static inline bool inside(struct edu *e, u64 addr, u64 size)
 {
@@ -183,7 +194,7 @@ static inline int mem_new(struct edu *e, struct mem *m, u32 kind, size_t size,
 		return -errno;
 	m->id = arg.id;
 	m->addr = arg.addr;
-	m->mem = mmap(NULL, (size + 4095) & ~4095, PROT_READ | PROT_WRITE,
+	m->mem = mmap(NULL, whole_pages(size), PROT_READ | PROT_WRITE,
 		      MAP_SHARED, e->fd, EDU_MMAP(arg.id));
 	return m->mem == MAP_FAILED ? -errno : 0;
 }
@@ -197,7 +208,7 @@ static inline int edu_end(struct edu *e, u32 id, u64 attrs)
 
 static inline int mem_free(struct edu *e, struct mem *m)
 {
-	munmap(m->mem, (m->size + 4095) & ~4095);
+	munmap(m->mem, whole_pages(m->size));
 	return edu_end(e, m->id, 0);
 }
 
