@@ -104,9 +104,13 @@ uninstall-from: ## KDIR=dir: take them out again
 vhost: ## build the host tools (vhost-user-guard)
 	@$(MAKE) --no-print-directory -C tools/vhost O=$(abspath $(BUILD))/vhost
 
+.PHONY: tool
+tool: ## build dma-window, which looks at windows and sizes them
+	@$(MAKE) --no-print-directory -C tools/dma O=$(abspath $(BUILD))/dma
+
 .PHONY: clean
 clean: ## remove what was built; sources and downloads stay
-	rm -rf $(foreach b,$(BUILDS),$(addprefix $b/,bench check check-all guest initramfs kernel \
+	rm -rf $(foreach b,$(BUILDS),$(addprefix $b/,bench check check-all dma guest initramfs kernel \
 		kunit log mutants run series series-check soak vhost))
 
 .PHONY: distclean
