@@ -110,9 +110,13 @@ deb: ## build Debian packages: dma-window-dkms, vhost-user-guard
 ##   in build/deb/; the first is for guests, the other for hosts
 	@scripts/deb
 
+.PHONY: tool
+tool: ## build dma-window, which looks at windows and sizes them
+	@$(MAKE) --no-print-directory -C tools/dma O=$(abspath $(BUILD))/dma
+
 .PHONY: clean
 clean: ## remove what was built; sources and downloads stay
-	rm -rf $(foreach b,$(BUILDS),$(addprefix $b/,bench check check-all deb guest initramfs kernel \
+	rm -rf $(foreach b,$(BUILDS),$(addprefix $b/,bench check check-all deb dma guest initramfs kernel \
 		kunit log mutants packages run series series-check soak vhost))
 
 .PHONY: distclean
