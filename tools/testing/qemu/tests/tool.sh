@@ -145,7 +145,7 @@ top_right() {
 	says "$rung_window" && says "  $rung" &&
 		equal "lines that are too long" "$(awk 'length > 79' $OUT | wc -l)" 0
 	# The device's line has a lifetime.
-	grep -qE "^  $rung .*[0-9](us|ms) +[0-9]+(us|ms)\$" $OUT || { cat $OUT && return 1; }
+	grep -qE "^  $rung .*[0-9](us|ms) +[0-9.]+(us|ms)\$" $OUT || { cat $OUT && return 1; }
 }
 
 doctor_right() {
