@@ -68,9 +68,11 @@ isolation_devices() {
 
 # stock_backends: those of the guests stock*; STOCK_BACKENDS of the environment are fewer.
 stock_backends() {
-	local b slot=2
+	local b slot=2 names=${STOCK_BACKENDS:-blk fs net}
 
-	for b in ${STOCK_BACKENDS:-blk fs net}; do
+	# Of a guest that runs, it is known.
+	[ -z "$ACTION" ] || [ ! -s "$RUN/stock" ] || names=$(cut -d' ' -f1 "$RUN/stock")
+	for b in $names; do
 		shared_ram "$b" 32
 		backend "$b" "pci:$slot"
 		slot=$((slot + 1))
