@@ -8,7 +8,7 @@ REGIONS='' ROOT_NODES='' PCI_NODES='' BRIDGE_PROPS='' HUB=0
 
 # How many times 4 KiB a page is, and the smallest window there is.
 PAGES=1
-[ "$FLAVOUR" != 64k ] || PAGES=16
+[ "${FLAVOUR:-}" != 64k ] || PAGES=16
 # shellcheck disable=SC2034 # for guests' files
 LEAST=$((PAGES > 4 ? 0x40000 * PAGES : 0x100000))
 
