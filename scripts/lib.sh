@@ -81,8 +81,8 @@ step() {
 	say "$label: done in $(($(date +%s) - start)) s"
 }
 
-# missing PACKAGE...: those that are not installed.
-missing() {
+# not_installed PACKAGE...: those that are not installed.
+not_installed() {
 	local p
 
 	for p in "$@"; do
@@ -96,11 +96,11 @@ missing() {
 need() {
 	command -v dpkg-query >/dev/null ||
 		die "this is not a Debian machine; install by hand: $*"
-	[ -n "$(missing "$@")" ] || return 0
+	[ -n "$(not_installed "$@")" ] || return 0
 	mkdir -p "$BUILD"
 	(
 		flock 9
-		mapfile -t todo < <(missing "$@")
+		mapfile -t todo < <(not_installed "$@")
 		[ ${#todo[@]} -gt 0 ] || exit 0
 		sudo=()
 		[ "$(id -u)" -eq 0 ] || sudo=(sudo)
