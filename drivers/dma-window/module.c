@@ -95,8 +95,11 @@ static void device_bind(struct device *dev)
 	struct bound *bound;
 
 	/* Once the module is about to go, devices are as they were before it came. */
-	if (!try_module_get(THIS_MODULE))
+	if (!try_module_get(THIS_MODULE)) {
+		if (__dma_window_attached(dev))
+			dma_window_let_go(dev);
 		return;
+	}
 	if (!dma_window_bind(dev) || (dev_is_pci(dev) && pci_is_bridge(to_pci_dev(dev)))) {
 		module_put(THIS_MODULE);
 		return;
@@ -134,22 +137,25 @@ static void device_unbound(struct device *dev)
 /* Forget a device that is gone, but for the operations that late calls need. */
 static void device_removed(struct device *dev)
 {
-	unsigned int kept = __dma_window_unbound(dev);
 	struct bound *bound;
+	unsigned int kept;
 
-	dma_window_release(dev);
 	mutex_lock(&bound_mutex);
 	bound = bound_find(dev);
 	if (bound)
 		list_del(&bound->list);
 	mutex_unlock(&bound_mutex);
+	/* The work item may be at it, since the driver has gone just now. */
+	if (bound)
+		cancel_work_sync(&bound->settle);
+	kept = __dma_window_unbound(dev);
+	dma_window_release(dev);
 	if (kept)
 		dma_window_deny(dev);
 	else if (__dma_window_attached(dev))
 		set_dma_ops(dev, NULL);
 	if (!bound)
 		return;
-	cancel_work_sync(&bound->settle);
 	put_device(dev);
 	kfree(bound);
 	/* What is freed late comes here: stay. */
@@ -219,14 +225,16 @@ static int device_take(struct device *dev, void *unused)
 
 static int device_forget(struct device *dev, void *unused)
 {
+	device_lock(dev);
 	if (__dma_window_attached(dev))
 		dma_window_let_go(dev);
+	device_unlock(dev);
 	return 0;
 }
 
 static void windows_exit(void)
 {
-	dma_window_sources_unwatch();
+	dma_window_bars_unwatch();
 	bus_for_each_dev(&pci_bus_type, NULL, NULL, device_forget);
 	bus_for_each_dev(&platform_bus_type, NULL, NULL, device_forget);
 	dma_window_exit();
@@ -244,7 +252,7 @@ static int __init dma_window_module_init(void)
 		return ret;
 	ret = dma_window_sources_init();
 	if (!ret)
-		ret = dma_window_sources_watch();
+		ret = dma_window_bars_watch();
 	if (ret)
 		goto exit;
 	dma_window_debugfs_init();

@@ -149,7 +149,9 @@ static int transport_notify(struct notifier_block *nb, unsigned long action,
 
 	switch (action) {
 	case BUS_NOTIFY_BIND_DRIVER:
-		if (dma_window_virtio_confined(vdev))
+		/* A device on mainline's pool does not keep the module. */
+		if (dma_window_attached(vdev->dev.parent) &&
+		    dma_window_virtio_confined(vdev))
 			transport_take(vdev);
 		break;
 	case BUS_NOTIFY_DRIVER_NOT_BOUND:

@@ -51,8 +51,10 @@ bool dma_window_bind(struct device *dev)
 
 	dma_window_of_begin(dev, np, false);
 	/* Let the device's domain tell whether there is an IOMMU. */
-	if (dma_window_of_attach(dev, np, NULL, -ENODEV) == -EPROBE_DEFER)
+	if (dma_window_of_attach(dev, np, NULL, -ENODEV) == -EPROBE_DEFER) {
+		dev_err(dev, "what its window depends on is not there yet: bind it again\n");
 		dma_window_deny(dev);
+	}
 	return dma_window_attached(dev);
 }
 
@@ -64,7 +66,9 @@ static int bind_notify(struct notifier_block *nb, unsigned long action, void *da
 	return NOTIFY_OK;
 }
 
+#ifdef CONFIG_PCI
 static struct notifier_block bind_pci = { .notifier_call = bind_notify };
+#endif
 static struct notifier_block bind_platform = { .notifier_call = bind_notify };
 
 static int __init bind_init(void)
@@ -73,7 +77,9 @@ static int __init bind_init(void)
 
 	if (!dma_window_sources_any())
 		return 0;
+#ifdef CONFIG_PCI
 	ret = bus_register_notifier(&pci_bus_type, &bind_pci);
+#endif
 	return ret ?: bus_register_notifier(&platform_bus_type, &bind_platform);
 }
 

@@ -392,6 +392,18 @@ int dma_window_client_attach(struct device *dev, const struct dma_window_ref *re
 	return 0;
 }
 
+/* Drop the client of a device, unless the end of its window has done so. */
+static void client_drop_of(struct device *dev)
+{
+	struct dma_window_client *client;
+
+	mutex_lock(&dma_window_mutex);
+	client = dma_window_client_of(dev);
+	if (client)
+		client_drop(client);
+	mutex_unlock(&dma_window_mutex);
+}
+
 void __dma_window_release(struct device *dev)
 {
 	struct dma_window_client *client;
@@ -407,10 +419,7 @@ void __dma_window_release(struct device *dev)
 		dev_err(dev, "gone with %u mappings left in %s: freed\n",
 			left, client->win->name);
 	dma_window_pool_forget(&client->win->pool, client);
-
-	mutex_lock(&dma_window_mutex);
-	client_drop(client);
-	mutex_unlock(&dma_window_mutex);
+	client_drop_of(dev);
 }
 
 /* ---- States of a device ---- */
@@ -523,6 +532,8 @@ int dma_window_let_go(struct device *dev)
 		client_reclaim(client, true);
 	mutex_lock(&dma_window_mutex);
 	exposed = dma_window_iommu_exposed(dev);
+	/* The end of its window may have evicted the device meanwhile. */
+	client = dma_window_client_of(dev);
 	if (client)
 		client_drop(client);
 	mutex_unlock(&dma_window_mutex);
@@ -570,7 +581,9 @@ struct device *dma_window_client_first(struct dma_window *win)
 	lockdep_assert_held(&dma_window_mutex);
 
 	hash_for_each(dma_window_clients, i, client, node)
-		if (client->win == win)
-			return get_device(client->dev);
+		/* A device whose last reference is gone is about to be released. */
+		if (client->win == win &&
+		    kobject_get_unless_zero(&client->dev->kobj))
+			return client->dev;
 	return NULL;
 }

@@ -13,8 +13,8 @@
  * Each ends in a struct dma_window_ref, as a property of the tree does, and goes
  * the same way from there on.
  *
- * A BAR is the host's memory, mapped write-back, and there is no struct page of it.
- * Only virtio devices may use one: their back ends are the VMM's, and reach the
+ * A BAR is the host's memory, mapped write-back, and there is no struct page of it: see
+ * bar.c. Only virtio devices may use one: their back ends are the VMM's, and reach the
  * memory as such. A passed-through device would send its writes to another device.
  */
 
@@ -46,7 +46,7 @@ struct map_entry {
 
 /* Both are filled when parameters are read, and never change after that. */
 static LIST_HEAD(map);
-static LIST_HEAD(sources);
+LIST_HEAD(dma_window_sources);
 
 /* The parameter as it was given: there is no allocator yet when it is read. */
 static char map_text[1024];
@@ -56,6 +56,7 @@ static struct dma_window_source *unreadable;
 
 static int map_set(const char *val, const struct kernel_param *kp)
 {
+	static const char too_long[] = ",overlong";
 	size_t len = strlen(map_text);
 
 	/* Given twice, it is one list. */
@@ -65,7 +66,8 @@ static int map_set(const char *val, const struct kernel_param *kp)
 	/* Some device would be left out: refuse them all. */
 	pr_err("map: longer than %zu bytes: no virtio device is served\n",
 	       sizeof(map_text) - 1);
-	strscpy(map_text, "overlong", sizeof(map_text));
+	strscpy(map_text + min(len, sizeof(map_text) - sizeof(too_long)), too_long,
+		sizeof(too_long));
 	return 0;
 }
 
@@ -137,7 +139,7 @@ static struct dma_window_source * __init source_add(const char *text)
 {
 	struct dma_window_source *source;
 
-	list_for_each_entry(source, &sources, list)
+	list_for_each_entry(source, &dma_window_sources, list)
 		if (!strcmp(source->text, text))
 			return source;
 	source = kzalloc(sizeof(*source), GFP_KERNEL);
@@ -145,7 +147,7 @@ static struct dma_window_source * __init source_add(const char *text)
 		return NULL;
 	source->text = text;
 	source->bad = source_parse(source);
-	list_add_tail(&source->list, &sources);
+	list_add_tail(&source->list, &dma_window_sources);
 	return source;
 }
 
@@ -173,8 +175,13 @@ static int __init map_add(char *part)
 	if (!text || text == part) {
 		pr_err("map: %s: is not DEVICE=MEMORY: no virtio device is served\n",
 		       part);
-		unreadable = source_add(part);
-		return unreadable ? 0 : -ENOMEM;
+		unreadable = kzalloc(sizeof(*unreadable), GFP_KERNEL);
+		if (!unreadable)
+			return -ENOMEM;
+		unreadable->text = part;
+		unreadable->bad = "is not DEVICE=MEMORY";
+		list_add_tail(&unreadable->list, &dma_window_sources);
+		return 0;
 	}
 	*text++ = '\0';
 	entry = kzalloc(sizeof(*entry), GFP_KERNEL);
@@ -239,7 +246,15 @@ static bool is_virtio_pci(const struct pci_dev *pdev)
 	       pdev->device >= 0x1000 && pdev->device <= 0x107f;
 }
 
-static bool is_virtio_transport(struct device *dev)
+/**
+ * dma_window_is_virtio_transport() - is a device one that virtio drivers talk through?
+ * @dev: the device, its driver set already
+ *
+ * Context: any; the device's lock is held.
+ *
+ * Return: true if @dev is.
+ */
+bool dma_window_is_virtio_transport(struct device *dev)
 {
 	if (!dev->driver)
 		return false;
@@ -299,7 +314,7 @@ enum dma_window_named dma_window_source_find(struct device *dev,
 		ref->or_mainline = false;
 		return DMA_WINDOW_NAMED;
 	}
-	if (!found && (named != DMA_WINDOW_UNNAMED || !is_virtio_transport(dev)))
+	if (!found && (named != DMA_WINDOW_UNNAMED || !dma_window_is_virtio_transport(dev)))
 		return named;
 	if (!found && !all && !unreadable)
 		return named;
@@ -314,57 +329,6 @@ enum dma_window_named dma_window_source_find(struct device *dev,
 }
 
 /* ---- Is the memory fit? ---- */
-
-static struct pci_driver bar_driver;
-
-/*
- * Only devices that are known to have memory: a driver that is tried for all would
- * have the DMA of all configured. Others by new_id in sysfs.
- */
-static const struct pci_device_id bar_ids[] = {
-	{ PCI_DEVICE(PCI_VENDOR_ID_REDHAT_QUMRANET, 0x1110) },	/* ivshmem */
-	{ }
-};
-
-static int bar_check(struct device *dev, const struct dma_window_ref *ref,
-		     phys_addr_t *base, phys_addr_t *size)
-{
-	struct dma_window_source *source = ref->source;
-	struct pci_dev *pdev = pci_get_domain_bus_and_slot(source->domain, source->bus,
-							   source->devfn);
-	const char *driver = pdev && pdev->dev.driver ? dev_driver_string(&pdev->dev) : NULL;
-	int ret = 0;
-
-	if (!pdev) {
-		dma_window_err(dev, ref, "there is no such PCI device");
-		ret = -ENODEV;
-	} else if (!is_virtio_transport(dev)) {
-		dma_window_err(dev, ref, "only virtio devices can use a BAR");
-		ret = -EOPNOTSUPP;
-	} else if (source->bar_error) {
-		dma_window_err(dev, ref, "%s", source->bar_error);
-		ret = -EINVAL;
-	} else if (!source->vaddr && driver && strcmp(driver, bar_driver.name)) {
-		dma_window_err(dev, ref, "is in use by driver %s", driver);
-		ret = -EBUSY;
-	} else if (!source->vaddr && !pci_match_id(bar_ids, pdev)) {
-		dma_window_err(dev, ref, "is of no ivshmem: write \"%04x %04x\" to /sys/bus/pci/drivers/dma-window/new_id, if it is memory",
-			       pdev->vendor, pdev->device);
-		ret = -ENODEV;
-	} else if (!source->vaddr) {
-		/* A module's notifier comes too late to put the probe off. */
-#ifdef MODULE
-		dma_window_err(dev, ref, "its PCI device is not there yet: bind this one again");
-		ret = -ENODEV;
-#else
-		ret = -EPROBE_DEFER;
-#endif
-	}
-	pci_dev_put(pdev);
-	*base = source->base;
-	*size = source->size;
-	return ret;
-}
 
 static int memory_add(struct resource *res, void *bytes)
 {
@@ -441,7 +405,7 @@ int dma_window_source_check(struct device *dev, const struct dma_window_ref *ref
 	}
 	switch (source->kind) {
 	case DMA_WINDOW_SOURCE_BAR:
-		ret = bar_check(dev, ref, base, size);
+		ret = dma_window_bar_check(dev, ref, base, size);
 		break;
 	case DMA_WINDOW_SOURCE_NAME:
 		if (dma_window_reserved_find(source->reserved, base, size))
@@ -540,181 +504,13 @@ const char *dma_window_source_name(const struct dma_window_source *source)
 	}
 }
 
-/* ---- The device that has a BAR ---- */
-
-static bool bar_is_of(const struct dma_window_source *source,
-		      const struct pci_dev *pdev)
-{
-	return !source->bad && source->kind == DMA_WINDOW_SOURCE_BAR &&
-	       source->domain == pci_domain_nr(pdev->bus) &&
-	       source->bus == pdev->bus->number && source->devfn == pdev->devfn;
-}
-
-/* Why a BAR is no memory for a window, or NULL. */
-static const char *bar_unfit_reason(struct pci_dev *pdev, unsigned int bar)
-{
-	unsigned long flags = pci_resource_flags(pdev, bar);
-
-	if (!(flags & IORESOURCE_MEM) || (flags & IORESOURCE_UNSET) ||
-	    !pci_resource_len(pdev, bar))
-		return "the device has no memory there";
-	if (!(flags & IORESOURCE_PREFETCH))
-		return "is not prefetchable: it is registers, not memory";
-	return NULL;
-}
-
-/* Map a BAR, or note why that cannot be done. */
-static void bar_map(struct pci_dev *pdev, struct dma_window_source *source)
-{
-	void *vaddr;
-
-	source->bar_error = bar_unfit_reason(pdev, source->bar);
-	if (source->bar_error)
-		return;
-	if (pci_request_region(pdev, source->bar, "dma-window")) {
-		source->bar_error = "is in use by somebody else";
-		return;
-	}
-	source->base = pci_resource_start(pdev, source->bar);
-	source->size = pci_resource_len(pdev, source->bar);
-	vaddr = memremap(source->base, source->size, MEMREMAP_WB);
-	if (!vaddr) {
-		pci_release_region(pdev, source->bar);
-		source->bar_error = "cannot be mapped";
-		return;
-	}
-	mutex_lock(&dma_window_mutex);
-	source->vaddr = vaddr;
-	mutex_unlock(&dma_window_mutex);
-}
-
-/* Leave alone the devices that nobody named. */
-static int bar_probe(struct pci_dev *pdev, const struct pci_device_id *id)
-{
-	struct dma_window_source *source;
-	int ret = -ENODEV;
-
-	list_for_each_entry(source, &sources, list) {
-		if (!bar_is_of(source, pdev))
-			continue;
-		if (ret == -ENODEV)
-			ret = pci_enable_device_mem(pdev);
-		if (ret)
-			return ret;
-		bar_map(pdev, source);
-	}
-	return ret;
-}
-
-/* The window in a BAR, or NULL. */
-static struct dma_window *source_window(const struct dma_window_source *source)
-{
-	struct dma_window *win;
-
-	lockdep_assert_held(&dma_window_mutex);
-
-	list_for_each_entry(win, &dma_window_list, list)
-		if (win->source == source)
-			return win;
-	return NULL;
-}
-
-/*
- * Take the devices of a window whose memory is about to go from their drivers, and deny
- * them: no mapping may be left when the memory is gone.
- */
-static void source_end_window(struct dma_window_source *source)
-{
-	struct dma_window *win;
-	struct device *dev;
-
-	mutex_lock(&dma_window_mutex);
-	win = source_window(source);
-	if (win)
-		win->ended = true;
-	while (win) {
-		dev = dma_window_client_first(win);
-		if (!dev)
-			break;
-		mutex_unlock(&dma_window_mutex);
-		if (READ_ONCE(dev->driver))
-			dev_err(dev, "%s: its PCI device is gone: the device can do no DMA any more\n",
-				win->where);
-		/* Let the driver do its last I/O: some wait for it. */
-		device_release_driver(dev);
-		dma_window_deny(dev);
-		dma_window_evict(dev);
-		put_device(dev);
-		mutex_lock(&dma_window_mutex);
-	}
-	if (win)
-		dma_window_unlist(win);
-	mutex_unlock(&dma_window_mutex);
-	if (win)
-		dma_window_free(win);
-}
-
-static void bar_remove(struct pci_dev *pdev)
-{
-	struct dma_window_source *source;
-
-	list_for_each_entry(source, &sources, list) {
-		if (!bar_is_of(source, pdev) || !source->vaddr)
-			continue;
-		source_end_window(source);
-		memunmap(source->vaddr);
-		source->vaddr = NULL;
-		pci_release_region(pdev, source->bar);
-	}
-	pci_disable_device(pdev);
-}
-
-static struct pci_driver bar_driver = {
-	.name		= "dma-window",
-	.id_table	= bar_ids,
-	.probe		= bar_probe,
-	.remove		= bar_remove,
-	.driver.probe_type = PROBE_FORCE_SYNCHRONOUS,
-};
-
-static bool __init sources_have_bar(void)
-{
-	struct dma_window_source *source;
-
-	list_for_each_entry(source, &sources, list)
-		if (!source->bad && source->kind == DMA_WINDOW_SOURCE_BAR)
-			return true;
-	return false;
-}
-
-static bool bar_driver_is_there;
-
-/**
- * dma_window_sources_watch() - take the devices that have BARs
- *
- * Context: may sleep.
- *
- * Return: 0, or what pci_register_driver() returns.
- */
-int __init dma_window_sources_watch(void)
-{
-	int ret;
-
-	if (!sources_have_bar())
-		return 0;
-	ret = pci_register_driver(&bar_driver);
-	bar_driver_is_there = !ret;
-	return ret;
-}
-
-#ifndef MODULE
-subsys_initcall(dma_window_sources_watch);
-#endif
-
 static bool __init is_there(const char *name)
 {
-	struct device *dev = bus_find_device_by_name(&pci_bus_type, NULL, name);
+	struct device *dev = NULL;
 
+#ifdef CONFIG_PCI
+	dev = bus_find_device_by_name(&pci_bus_type, NULL, name);
+#endif
 	if (!dev)
 		dev = bus_find_device_by_name(&platform_bus_type, NULL, name);
 	put_device(dev);
@@ -742,19 +538,6 @@ int __init dma_window_sources_report(void)
 late_initcall_sync(dma_window_sources_report);
 #else
 /**
- * dma_window_sources_unwatch() - give back the devices that have BARs
- *
- * Ends the windows in them.
- *
- * Context: may sleep.
- */
-void dma_window_sources_unwatch(void)
-{
-	if (bar_driver_is_there)
-		pci_unregister_driver(&bar_driver);
-}
-
-/**
  * dma_window_sources_exit() - undo dma_window_sources_init(), when all windows are gone
  *
  * Context: may sleep.
@@ -768,7 +551,7 @@ void dma_window_sources_exit(void)
 		kfree(entry->device);
 		kfree(entry);
 	}
-	list_for_each_entry_safe(source, next_source, &sources, list)
+	list_for_each_entry_safe(source, next_source, &dma_window_sources, list)
 		kfree(source);
 }
 #endif

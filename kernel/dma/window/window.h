@@ -645,8 +645,27 @@ struct dma_window_source {
 	void			*vaddr;
 };
 
+__printf(3, 4)
+void dma_window_err(struct device *dev, const struct dma_window_ref *ref,
+		    const char *fmt, ...);
+
 struct device_node *dma_window_config_node(struct device *dev);
 bool dma_window_bind(struct device *dev);
+
+extern struct list_head dma_window_sources;
+bool dma_window_is_virtio_transport(struct device *dev);
+#ifdef CONFIG_PCI
+int dma_window_bar_check(struct device *dev, const struct dma_window_ref *ref,
+			 phys_addr_t *base, phys_addr_t *size);
+#else
+static inline int dma_window_bar_check(struct device *dev,
+				       const struct dma_window_ref *ref,
+				       phys_addr_t *base, phys_addr_t *size)
+{
+	dma_window_err(dev, ref, "there is no such PCI device");
+	return -ENODEV;
+}
+#endif
 
 bool dma_window_sources_any(void);
 enum dma_window_named dma_window_source_find(struct device *dev,
@@ -795,10 +814,6 @@ static inline int dma_window_efi_check(struct device *dev,
 	return 0;
 }
 #endif
-
-__printf(3, 4)
-void dma_window_err(struct device *dev, const struct dma_window_ref *ref,
-		    const char *fmt, ...);
 
 #ifdef CONFIG_DMA_WINDOW_IOMMU
 bool dma_window_untrusted_asked(struct device *dev);
@@ -1055,9 +1070,9 @@ dma_window_iommu_reclaim(struct dma_window_client *client)
  * module.c when the module is loaded; the others are the module's only.
  */
 int dma_window_sources_init(void);
-int dma_window_sources_watch(void);
+int dma_window_bars_watch(void);
+void dma_window_bars_unwatch(void);
 int dma_window_sources_report(void);
-void dma_window_sources_unwatch(void);
 int dma_window_announce_all(void);
 int dma_window_debugfs_init(void);
 int dma_window_init(void);
