@@ -155,16 +155,26 @@ class Queue:
         return self.pop_packed() if self.packed else self.pop_split()
 
     def push(self, chain, reported):
+        self.push_together([(chain, reported)])
+
+    def push_together(self, used):
+        """Give back (CHAIN, LENGTH)s of which the driver is to see all, or none yet."""
         if self.packed:
-            flags = AVAIL | USED if self.used_wrap else 0
-            struct.pack_into("<IH", self.desc, self.used * 16 + 8, reported, chain.ident)
-            struct.pack_into("<H", self.desc, self.used * 16 + 14, flags)
-            self.used += chain.count
-            if self.used >= self.num:
-                self.used, self.used_wrap = self.used - self.num, not self.used_wrap
+            flags = []
+            for chain, reported in used:
+                struct.pack_into("<IH", self.desc, self.used * 16 + 8, reported, chain.ident)
+                flags.append((self.used, AVAIL | USED if self.used_wrap else 0))
+                self.used += chain.count
+                if self.used >= self.num:
+                    self.used, self.used_wrap = self.used - self.num, not self.used_wrap
+            # The driver looks at the first one.
+            for index, value in reversed(flags):
+                struct.pack_into("<H", self.desc, index * 16 + 14, value)
             return
-        struct.pack_into("<II", self.device, 4 + self.used % self.num * 8, chain.ident, reported)
-        self.used = self.used + 1 & 0xffff
+        for chain, reported in used:
+            struct.pack_into("<II", self.device, 4 + self.used % self.num * 8, chain.ident,
+                             reported)
+            self.used = self.used + 1 & 0xffff
         struct.pack_into("<H", self.device, 2, self.used)
 
     def notify(self):

@@ -106,12 +106,21 @@ data_net() {
 data_tso() {
 	a=$(interface "$device") && b=$(interface "$peer") || return 1
 	# From one CPU: frames of several queues keep no order.
-	taskset 1 "$DIR/netpair" "$a" "$b" 100 || return 1
+	taskset 1 "$DIR/netpair" "$a" "$b" 100 || { lost "$a" "$b" && return 1; }
 	for cpu in /sys/devices/system/cpu/cpu[0-9]*; do
 		cpu=${cpu##*/cpu}
 		taskset "$(printf '%x' $((1 << cpu)))" "$DIR/netpair" "$a" "$b" 12 65000 ||
-			return 1
+			{ lost "$a" "$b" && return 1; }
 	done
+}
+
+# What the interfaces counted that was lost.
+lost() {
+	for i; do
+		grep -H '[1-9]' "/sys/class/net/$i/statistics/"*_dropped \
+			"/sys/class/net/$i/statistics/"*_errors
+	done | sed 's,.*/net/,,; s,/statistics/, ,'
+	:
 }
 
 # Files of the host, read and written by several readers at once, in calls as large
