@@ -9,6 +9,7 @@
 
 #define pr_fmt(fmt) "dma-window: " fmt
 
+#include <linux/delay.h>
 #include <linux/dma-window.h>
 #include <linux/init.h>
 #include <linux/io.h>
@@ -118,11 +119,15 @@ static void source_end_window(struct dma_window_source *source)
 	win = source_window(source);
 	if (win)
 		win->ended = true;
-	while (win) {
+	while (win && win->users) {
 		dev = dma_window_client_first(win);
-		if (!dev)
-			break;
 		mutex_unlock(&dma_window_mutex);
+		if (!dev) {
+			/* The last client is being released, which takes the mutex. */
+			msleep(20);
+			mutex_lock(&dma_window_mutex);
+			continue;
+		}
 		if (READ_ONCE(dev->driver))
 			dev_err(dev, "%s: its PCI device is gone: the device can do no DMA any more\n",
 				win->where);
