@@ -668,11 +668,17 @@ int dma_window_region_check_holder(struct device *dev,
 				   phys_addr_t base, phys_addr_t size)
 {
 	struct device_node *region = region_holding(base, size);
-	int ret;
+	int ret = 0;
 
 	if (!region)
 		return -ENOENT;
-	ret = region_check_owner(dev, ref, region);
+	/* Mainline would make a pool of it for whoever names it by memory-region. */
+	if (of_device_is_compatible(region, "restricted-dma-pool")) {
+		dma_window_err(dev, ref, "is in %pOF, a restricted-dma-pool", region);
+		ret = -EBUSY;
+	}
+	if (!ret)
+		ret = region_check_owner(dev, ref, region);
 	if (!ret)
 		ret = region_check_overlap(dev, region, ref, base, size);
 	of_node_put(region);
