@@ -29,6 +29,7 @@
 #include <linux/platform_device.h>
 #include <linux/slab.h>
 #include <linux/string.h>
+#include <asm/setup.h>
 
 #include "window.h"
 
@@ -48,27 +49,37 @@ struct map_entry {
 static LIST_HEAD(map);
 LIST_HEAD(dma_window_sources);
 
-/* The parameter as it was given: there is no allocator yet when it is read. */
-static char map_text[1024];
+/*
+ * The parameter as it was given: there is no allocator yet when it is read. It is as long
+ * as the kernel's command line can be.
+ */
+static char map_text[COMMAND_LINE_SIZE];
 
 /* A part of the parameter that cannot be read: somebody was meant by it. */
 static struct dma_window_source *unreadable;
 
 static int map_set(const char *val, const struct kernel_param *kp)
 {
-	static const char too_long[] = ",overlong";
+	static const char too_long[] __maybe_unused = ",overlong";
 	size_t len = strlen(map_text);
+	char *end __maybe_unused;
 
 	/* Given twice, it is one list. */
 	if (snprintf(map_text + len, sizeof(map_text) - len, "%s%s",
 		     len ? "," : "", val) < sizeof(map_text) - len)
 		return 0;
-	/* Some device would be left out: refuse them all. */
 	pr_err("map: longer than %zu bytes: no virtio device is served\n",
 	       sizeof(map_text) - 1);
-	strscpy(map_text + min(len, sizeof(map_text) - sizeof(too_long)), too_long,
-		sizeof(too_long));
+#ifdef MODULE
+	/* The device that is left out may be any: be not loaded at all. */
+	return -ENOSPC;
+#else
+	/* Keep the parts that are complete; the last one refuses virtio devices. */
+	map_text[sizeof(map_text) - sizeof(too_long)] = '\0';
+	end = strrchr(map_text, ',');
+	strscpy(end ?: map_text, too_long, sizeof(too_long));
 	return 0;
+#endif
 }
 
 static const struct kernel_param_ops map_ops = {
@@ -256,12 +267,14 @@ static bool is_virtio_pci(const struct pci_dev *pdev)
  */
 bool dma_window_is_virtio_transport(struct device *dev)
 {
-	if (!dev->driver)
+	const struct device_driver *driver = READ_ONCE(dev->driver);
+
+	if (!driver)
 		return false;
 	if (dev_is_pci(dev))
-		return !strcmp(dev->driver->name, "virtio-pci") &&
+		return !strcmp(driver->name, "virtio-pci") &&
 		       is_virtio_pci(to_pci_dev(dev));
-	return !strcmp(dev->driver->name, "virtio-mmio");
+	return !strcmp(driver->name, "virtio-mmio");
 }
 
 static bool has_a_name(const struct device *dev)
