@@ -68,7 +68,7 @@ static void bound_settle(struct work_struct *work)
 
 	device_lock(dev);
 	mutex_lock(&bound_mutex);
-	/* It may have a driver again, or keep memory of the window. */
+	/* Nothing is settled if the device has a driver again, or keeps memory. */
 	if (!dev->driver && bound_find(dev) == bound) {
 		if (__dma_window_unbound(dev))
 			dma_window_deny(dev);
@@ -158,7 +158,7 @@ static void device_removed(struct device *dev)
 		return;
 	put_device(dev);
 	kfree(bound);
-	/* What is freed late comes here: stay. */
+	/* Stay if memory may be freed late: that is done here. */
 	if (!kept)
 		module_put(THIS_MODULE);
 }
@@ -183,7 +183,10 @@ static int device_notify(struct notifier_block *nb, unsigned long action, void *
 static struct notifier_block pci_notifier = { .notifier_call = device_notify };
 static struct notifier_block platform_notifier = { .notifier_call = device_notify };
 
-/* What a device that is bound already is called by, or false if it is not ours. */
+/*
+ * Tell whether a device is to be confined and has a driver already. @driver: filled with
+ * that of its virtio device, if it has one
+ */
 static bool device_is_late(struct device *dev, char *driver, size_t size, bool *everyone)
 {
 	struct dma_window_ref ref = {};
@@ -197,7 +200,7 @@ static bool device_is_late(struct device *dev, char *driver, size_t size, bool *
 		late = named == DMA_WINDOW_NAMED;
 		dma_window_ref_put(&ref);
 		if (!dma_window_transport_driver(dev, driver, size))
-			strscpy(driver, *everyone ? "" : dev->driver->name, size);
+			*driver = '\0';
 	}
 	device_unlock(dev);
 	return late;
