@@ -9,8 +9,8 @@
  *   no more than half;
  * - each virtqueue has a floor, see floor.c, which lies below that.
  *
- * What CPUs keep in magazines is given back before a request is refused, so it
- * costs speed and not room.
+ * Magazines are not played: CPUs give back what is in them before a request is refused,
+ * so they cost speed and not room.
  */
 
 #include <stdlib.h>

@@ -51,7 +51,7 @@ surveyed() {
 		equal "mappings for the device" "$(json to_device)" $((2 * reads)) &&
 		equal lost "$(json lost)" 0 && equal unmaps "$(json unmaps)" "$(json maps)" &&
 		equal "exact" "$(grep -c '"requests_exact":true' $OUT)" 1 &&
-		at_least "cost of an event" "$(json record_ns)" 0
+		at_least "cost of an event" "$(json record_ns)" 1
 }
 
 # The window's own counters say the same.
