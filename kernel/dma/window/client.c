@@ -4,7 +4,8 @@
  *
  * A client (a device's tie to its window) is made at the first successful
  * attach and lives until the device is released, or is configured for another
- * window or none. When a driver goes, the mappings that it has left are taken
+ * window or none, or its window ends; one that the parameter's * made, until its
+ * driver goes. When a driver goes, the mappings that it has left are taken
  * back: no driver is bound, so nobody has a use for them.
  */
 
@@ -26,7 +27,7 @@ EXPORT_SYMBOL_GPL(dma_window_key);
  * @dev: the device
  *
  * Context: any. The client stays until @dev is released, or is configured for
- * another window, or none.
+ * another window or none, or its window ends, before which its driver is taken.
  *
  * Return: the client of @dev, or NULL if @dev has no window.
  */

@@ -3,7 +3,8 @@
  * Restricted DMA windows: making windows, and announcing them.
  *
  * The window of a region is made when the first device is attached to it, and is
- * kept for ever; that of a group of untrusted devices goes with the last of them.
+ * kept for ever; that of a group of untrusted devices goes with the last of them, and
+ * one in a BAR with the device that has the BAR.
  */
 
 #define pr_fmt(fmt) "dma-window: " fmt

@@ -13,7 +13,8 @@
  *   mapping  the record of a mapped buffer or coherent allocation: the pool has
  *            one for each slot; what is in those of live runs is bounce.c's
  *   client   one per device and window, from its first attach there to the
- *            device's release, or to an attach elsewhere or to none
+ *            device's release, or to an attach elsewhere or to none, or to the
+ *            window's end
  *
  * No record lives in window memory, and nothing that is read from window memory
  * is ever used as a pointer, a length or an index (I4).
