@@ -89,37 +89,17 @@ int dma_window_memory_check_free(struct device *dev,
 }
 
 /**
- * dma_window_memory_check_pages() - look at every page of a range of memory
- * @dev: the device that is to have it, for messages
- * @ref: what names the range, for messages
- * @base: physical address, bytes
- * @size: bytes
+ * dma_window_memory_is_mapped_ram() - is a page RAM?
+ * @pfn: its number
  *
- * Context: may sleep.
+ * A module cannot ask whether the page is in the linear map. On arm64 a region without
+ * no-map is, which dma_window_region_check() asks for.
  *
- * Return: 0; -EINVAL if the memory is not RAM; -EBUSY if the kernel uses it. The
- * reason was logged.
+ * Context: any.
+ *
+ * Return: true if it is.
  */
-int dma_window_memory_check_pages(struct device *dev,
-				  const struct dma_window_ref *ref,
-				  phys_addr_t base, phys_addr_t size)
+bool dma_window_memory_is_mapped_ram(unsigned long pfn)
 {
-	unsigned long pfn, end = PHYS_PFN(base + size);
-
-	for (pfn = PHYS_PFN(base); pfn < end; pfn++) {
-		phys_addr_t addr = PFN_PHYS(pfn);
-
-		if (!pfn_valid(pfn) || !page_is_ram(pfn)) {
-			dma_window_err(dev, ref, "the page at %pa is not RAM", &addr);
-			return -EINVAL;
-		}
-		if (!PageReserved(pfn_to_page(pfn))) {
-			dma_window_err(dev, ref, "the page at %pa is not reserved, the kernel uses it",
-				       &addr);
-			return -EBUSY;
-		}
-		if (!(pfn & 0xfff))
-			cond_resched();
-	}
-	return 0;
+	return pfn_valid(pfn) && page_is_ram(pfn);
 }

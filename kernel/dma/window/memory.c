@@ -102,43 +102,15 @@ int dma_window_memory_check_free(struct device *dev,
 }
 
 /**
- * dma_window_memory_check_pages() - look at every page of a range of memory
- * @dev: the device that is to have it, for messages
- * @ref: what names the range, for messages
- * @base: physical address, bytes
- * @size: bytes
+ * dma_window_memory_is_mapped_ram() - is a page RAM, and in the linear map?
+ * @pfn: its number
  *
- * Every page has to be RAM, in the linear map, and out of the page allocator's
- * hands. Pages that are need not be kept for us: dma_window_memory_check_free()
- * looks at that.
+ * Context: any.
  *
- * Context: may sleep.
- *
- * Return: 0; -EINVAL if the memory is not mapped RAM; -EBUSY if the kernel uses it.
- * The reason was logged.
+ * Return: true if it is.
  */
-int dma_window_memory_check_pages(struct device *dev,
-				  const struct dma_window_ref *ref,
-				  phys_addr_t base, phys_addr_t size)
+bool dma_window_memory_is_mapped_ram(unsigned long pfn)
 {
-	unsigned long pfn, end = PHYS_PFN(base + size);
-
-	for (pfn = PHYS_PFN(base); pfn < end; pfn++) {
-		phys_addr_t addr = PFN_PHYS(pfn);
-
-		if (!pfn_valid(pfn) || !memblock_is_map_memory(addr) ||
-		    !kernel_page_present(pfn_to_page(pfn))) {
-			dma_window_err(dev, ref, "the page at %pa is not mapped RAM",
-				       &addr);
-			return -EINVAL;
-		}
-		if (!PageReserved(pfn_to_page(pfn))) {
-			dma_window_err(dev, ref, "the page at %pa is not reserved, the kernel uses it",
-				       &addr);
-			return -EBUSY;
-		}
-		if (!(pfn & 0xfff))
-			cond_resched();
-	}
-	return 0;
+	return pfn_valid(pfn) && memblock_is_map_memory(PFN_PHYS(pfn)) &&
+	       kernel_page_present(pfn_to_page(pfn));
 }

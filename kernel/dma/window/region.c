@@ -747,7 +747,7 @@ int dma_window_region_check_memory(struct device *dev,
 	if (ref->or_mainline)
 		ret = pool_check_users(dev, ref);
 
-	return ret ?: dma_window_memory_check_pages(dev, ref, base, size);
+	return ret ?: dma_window_check_pages(dev, ref, base, size);
 }
 
 static int region_rmem_device_init(struct reserved_mem *rmem,

@@ -463,7 +463,7 @@ void *dma_window_source_claim(struct device *dev, const struct dma_window_ref *r
 		return ERR_PTR(ret);
 	if (region_intersects(base, size, IORESOURCE_SYSTEM_RAM,
 			      IORES_DESC_NONE) == REGION_INTERSECTS) {
-		ret = dma_window_memory_check_pages(dev, ref, base, size);
+		ret = dma_window_check_pages(dev, ref, base, size);
 		return ret ? ERR_PTR(ret) : phys_to_virt(base);
 	}
 	/* Memory that is kept from the kernel is not in the linear map. */

@@ -349,6 +349,46 @@ int dma_window_check_range(struct device *dev, const struct dma_window_ref *ref,
 	return 0;
 }
 
+/**
+ * dma_window_check_pages() - look at every page of a range of memory
+ * @dev: the device that is to have it, for messages
+ * @ref: what names the range, for messages
+ * @base: physical address, bytes
+ * @size: bytes
+ *
+ * Every page has to be RAM, in the linear map, and out of the page allocator's
+ * hands. Pages that are need not be kept for us: dma_window_memory_check_free()
+ * looks at that.
+ *
+ * Context: may sleep.
+ *
+ * Return: 0; -EINVAL if the memory is not mapped RAM; -EBUSY if the kernel uses it.
+ * The reason was logged.
+ */
+int dma_window_check_pages(struct device *dev, const struct dma_window_ref *ref,
+			   phys_addr_t base, phys_addr_t size)
+{
+	unsigned long pfn, end = PHYS_PFN(base + size);
+
+	for (pfn = PHYS_PFN(base); pfn < end; pfn++) {
+		phys_addr_t addr = PFN_PHYS(pfn);
+
+		if (!dma_window_memory_is_mapped_ram(pfn)) {
+			dma_window_err(dev, ref, "the page at %pa is not mapped RAM",
+				       &addr);
+			return -EINVAL;
+		}
+		if (!PageReserved(pfn_to_page(pfn))) {
+			dma_window_err(dev, ref, "the page at %pa is not reserved, the kernel uses it",
+				       &addr);
+			return -EBUSY;
+		}
+		if (!(pfn & 0xfff))
+			cond_resched();
+	}
+	return 0;
+}
+
 /* The name of a region's window: the node's, or what the source is called. */
 static const char *window_name(const struct dma_window_ref *ref)
 {

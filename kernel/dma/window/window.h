@@ -717,9 +717,9 @@ int dma_window_check_range(struct device *dev, const struct dma_window_ref *ref,
 int dma_window_memory_check_free(struct device *dev,
 				 const struct dma_window_ref *ref,
 				 phys_addr_t base, phys_addr_t size);
-int dma_window_memory_check_pages(struct device *dev,
-				  const struct dma_window_ref *ref,
-				  phys_addr_t base, phys_addr_t size);
+bool dma_window_memory_is_mapped_ram(unsigned long pfn);
+int dma_window_check_pages(struct device *dev, const struct dma_window_ref *ref,
+			   phys_addr_t base, phys_addr_t size);
 
 #ifdef CONFIG_OF
 enum dma_window_named dma_window_tree_find(struct device *dev,
